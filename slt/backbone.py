@@ -1,0 +1,166 @@
+"""A frozen timm image backbone: uint8 frames in, pooled float16 features out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from slt.config.data import FeaturesConfig
+from slt.errors import ConfigError, DataError
+from slt.stage import device_name
+from slt.weights import resolve_weights, single_weight_file, weights_sha256
+
+
+class Backbone:
+    """A timm model without its classifier, as the features stage and ``slt translate`` run it.
+
+    Every forward pass has exactly ``config.batch`` frames, the last one filled up with black ones: kernels are chosen
+    by shape, so a frame's features do not depend on how many frames came with it. Nor do they depend on which frames
+    these were or on the place among them: on CPU to the bit (seen, in float32 and bfloat16); what tests hold and what
+    may be relied on elsewhere is 1e-3 of the largest feature.
+    """
+
+    def __init__(self, config: FeaturesConfig, size: int, model: nn.Module, sha256: str, device: torch.device) -> None:
+        self.config, self.size, self.device = config, size, device
+        data = resolve_model_data_config(model)
+        if data.get("fixed_input_size") and data["input_size"][-1] != size:
+            raise ConfigError(
+                f"backbone {config.backbone} takes frames of {data['input_size'][-1]} pixels, not {size}; "
+                "set frames.size to that"
+            )
+        self.mean, self.std = tuple(data["mean"]), tuple(data["std"])
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        # (x / 255 - mean) / std as one multiplication and one addition
+        self._scale = (1 / (255 * std)).view(1, 3, 1, 1).to(device)
+        self._shift = (-mean / std).view(1, 3, 1, 1).to(device)
+        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        self.sha256 = sha256
+        self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
+
+    @classmethod
+    def load(cls, config: FeaturesConfig, size: int, device: str | None = None) -> Backbone:
+        """The backbone of a ``features`` section for frames of ``size`` pixels, on ``SLT_DEVICE`` or the GPU if any.
+
+        Raises ConfigError for a name timm does not know or weights that do not fit it, DataError for missing ones.
+        """
+        weights = resolve_weights(config.weights)
+        try:
+            model: Any = timm.create_model(config.backbone, pretrained=False, global_pool=config.pool)
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            close = ", ".join(timm.list_models(f"*{config.backbone.split('_')[-1]}*")[:5])
+            raise ConfigError(
+                f"backbone `{config.backbone}`: timm {timm.__version__} cannot make it with pool `{config.pool}` "
+                f"({error}){'; near names: ' + close if close else ''}"
+            ) from error
+        path = single_weight_file(weights)
+        load_weights(model, path, config.backbone)
+        model.reset_classifier(0, config.pool)
+        return cls(config, size, model, weights_sha256(path), torch.device(device or device_name()))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the features, for the index of every feature set and the rows that rest on it."""
+        return {
+            **dataclasses.asdict(self.config),
+            "weights_sha256": self.sha256,
+            "dim": self.dim,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "input_size": self.size,
+        }
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Features (N, dim), float16, of RGB frames (N, size, size, 3), uint8; any N, run in batches of ``batch``.
+
+        Raises DataError for other shapes and for features that float16 cannot hold.
+        """
+        if frames.dtype != np.uint8 or frames.shape[1:] != (self.size, self.size, 3):
+            raise DataError(
+                f"backbone {self.config.backbone} takes uint8 frames N x {self.size} x {self.size} x 3, "
+                f"not {frames.dtype} {' x '.join(map(str, frames.shape))}"
+            )
+        features = np.empty((len(frames), self.dim), np.float16)
+        batch = self.config.batch
+        for at in range(0, len(frames), batch):
+            part = frames[at : at + batch]
+            if len(part) < batch:
+                filled = np.zeros((batch, *frames.shape[1:]), np.uint8)
+                filled[: len(part)] = part
+                features[at : at + batch] = self._forward(torch.from_numpy(filled)).cpu().numpy()[: len(part)]
+            else:
+                features[at : at + batch] = self._forward(torch.from_numpy(part)).cpu().numpy()
+        if not np.isfinite(features).all():
+            raise DataError(
+                f"backbone {self.config.backbone} gave features beyond float16 (65504) or no number; check that the "
+                f"weights `{self.config.weights}` belong to it, or try precision float32"
+            )
+        return features
+
+    @torch.inference_mode()
+    def _forward(self, frames_BHWC: torch.Tensor) -> torch.Tensor:
+        # a view of B x H x W x C bytes as B x C x H x W is already channels_last
+        pixels = frames_BHWC.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        images = pixels.float().mul_(self._scale).add_(self._shift)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return self.model(images).to(torch.float16)
+
+
+def load_weights(model: Any, path: Path, name: str) -> None:
+    """Load a checkpoint into a timm model that still has its classifier; the classifier's weights may be missing.
+
+    Names must be the model's own; a checkpoint with other names throughout, as the publishers of EfficientNet-lite
+    wrote it, is matched by order after its count and every shape were checked.
+
+    ``model`` is a timm model, which torch's types do not know. Raises ConfigError naming the first tensor that does
+    not fit, DataError when the file cannot be read.
+    """
+    state = _read_state(path)
+    own = model.state_dict()
+    heads = model.default_cfg.get("classifier") or ()
+    prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+    needed = {key: value for key, value in own.items() if not (prefixes and key.startswith(prefixes))}
+    if not set(state) & set(own):
+        if len(state) == len(needed):
+            own = needed
+        if len(state) != len(own):
+            raise ConfigError(
+                f"{path}: {len(state)} tensors under other names, but {name} has {len(own)}; these are another "
+                "model's weights: correct features.backbone or features.weights"
+            )
+        state = dict(zip(own, state.values(), strict=True))
+    missing = [key for key in needed if key not in state]
+    unexpected = [key for key in state if key not in needed and not (prefixes and key.startswith(prefixes))]
+    if missing or unexpected:
+        first = f"lacks `{missing[0]}`" if missing else f"has an unknown `{unexpected[0]}`"
+        raise ConfigError(
+            f"{path}: not the weights of {name}: it {first} ({len(missing)} missing, {len(unexpected)} unknown)"
+        )
+    for key, value in needed.items():
+        if state[key].shape != value.shape:
+            shapes = f"{tuple(state[key].shape)}, expected {tuple(value.shape)}"
+            raise ConfigError(f"{path}: not the weights of {name}: `{key}` is {shapes}")
+    model.load_state_dict({key: state[key] for key in needed}, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile, pickle, safetensors and torch each raise their own
+        raise DataError(f"{path}: no readable weights ({type(error).__name__}: {error}); get the file again") from error
+    for key in ("state_dict", "model"):  # how training scripts wrap it
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"{path}: holds no state dict of tensors; save the model's state_dict() alone")
+    return {key.removeprefix("module."): value for key, value in state.items()}

@@ -1,0 +1,88 @@
+"""Which items train together: batches filled by a budget from length-sorted pools, a pure function of (seed, epoch)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slt.config.train import AugmentConfig
+
+POOL = 16  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
+
+
+def rng(*key: int) -> np.random.Generator:
+    """A generator that depends on the key alone, so that nothing has to be saved to resume it."""
+    return np.random.default_rng(list(key))
+
+
+def epoch_batches(lengths: Sequence[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
+    """Micro-batches of item indices, each at most ``budget`` positions after padding (a longer item stands alone).
+
+    Every item stands in exactly one micro-batch of the epoch.
+    """
+    draw = rng(seed, epoch)
+    order = draw.permutation(len(lengths))
+    per_pool = max(1, POOL * budget // max(1, int(np.mean(lengths))))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), per_pool):
+        pool = sorted(order[start : start + per_pool].tolist(), key=lambda item: lengths[item])  # ties stay shuffled
+        batches.extend(fill(pool, lengths, budget))
+    return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def fill(items: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Cut a sequence of items, in order, into batches of at most ``budget`` padded positions."""
+    batches: list[list[int]] = []
+    longest = 0
+    for item in items:
+        longest = max(longest, lengths[item])
+        if not batches or longest * (len(batches[-1]) + 1) > budget:
+            batches.append([])
+            longest = lengths[item]
+        batches[-1].append(item)
+    return batches
+
+
+def pad_features(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Features (B, T, F) float32 and mask (B, T) of clips with (T_i, F) frames each."""
+    longest = max(len(clip) for clip in clips)
+    features = torch.zeros(len(clips), longest, clips[0].shape[1])
+    mask = torch.zeros(len(clips), longest)
+    for i, clip in enumerate(clips):
+        features[i, : len(clip)] = torch.from_numpy(np.asarray(clip, dtype=np.float32))
+        mask[i, : len(clip)] = 1
+    return features, mask
+
+
+def pad_tokens(sentences: Sequence[Sequence[int]], start: int, pad: int) -> tuple[Tensor, Tensor]:
+    """Decoder inputs (B, L), which begin with ``start``, and labels (B, L), -100 at the padding."""
+    longest = max(map(len, sentences))
+    inputs = torch.full((len(sentences), longest), pad)
+    labels = torch.full((len(sentences), longest), -100)
+    for i, ids in enumerate(sentences):
+        labels[i, : len(ids)] = torch.tensor(ids)
+        inputs[i, : len(ids)] = torch.tensor([start, *ids[:-1]])
+    return inputs, labels
+
+
+def subsample(clip: np.ndarray, longest: int) -> np.ndarray:
+    """At most ``longest`` frames of a clip (T, F), uniformly spread."""
+    if len(clip) <= longest:
+        return clip
+    return clip[np.linspace(0, len(clip) - 1, longest).round().astype(int)]
+
+
+def augment(clip: np.ndarray, config: AugmentConfig, deviation: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A training clip (T, F) resampled in time, thinned and noised as configured; ``deviation`` (F,) scales the noise."""
+    kept = np.arange(len(clip))
+    if config.speed_min != 1.0 or config.speed_max != 1.0:
+        frames = max(1, round(len(clip) * draw.uniform(config.speed_min, config.speed_max)))
+        kept = np.linspace(0, len(clip) - 1, frames).round().astype(int)
+    if config.drop:
+        stays = draw.random(len(kept)) >= draw.uniform(0, config.drop)
+        kept = kept[stays] if stays.any() else kept
+    clip = clip[kept].astype(np.float32)
+    if config.noise:
+        clip += config.noise * deviation * draw.standard_normal(clip.shape, dtype=np.float32)
+    return clip

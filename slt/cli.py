@@ -1,0 +1,84 @@
+"""The ``slt`` command: translate video files, check params.yaml, show how long the stages took."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from slt.errors import SltError
+from slt.stage import configure_logging, log
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point; an expected error is one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(prog="slt", description="Sign language translation with sentence embeddings.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    translate = commands.add_parser("translate", help="video files to sentences")
+    translate.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="any video file that PyAV opens")
+    translate.add_argument("--model", required=True, type=Path, help="a model folder, such as data/finetune/<row>")
+    translate.add_argument("--json", action="store_true", help="n-best with scores and nearest training sentences")
+    translate.add_argument("--beam", type=int, default=4, help="hypotheses kept during the search (default 4)")
+    translate.add_argument("--n-best", type=int, default=4, help="sentences per clip in --json (default 4)")
+    translate.add_argument("--length-penalty", type=float, default=1.0)
+    translate.add_argument("--max-tokens", type=int, default=64, help="longest sentence (default 64 tokens)")
+    translate.set_defaults(run=_translate)
+
+    check = commands.add_parser("check", help="check the whole of params.yaml")
+    check.set_defaults(run=_check)
+
+    times = commands.add_parser("times", help="seconds of each stage's last run here")
+    times.set_defaults(run=_times)
+
+    arguments = parser.parse_args(argv)
+    configure_logging()
+    try:
+        arguments.run(arguments)
+    except SltError as error:
+        log.error("%s", error)
+        sys.exit(2)
+
+
+def _translate(arguments: argparse.Namespace) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    from slt.decoding import Search
+    from slt.translate import ClipTranslator
+
+    transformers_logging.disable_progress_bar()
+    n_best = min(arguments.n_best, arguments.beam) if arguments.json else 1
+    search = Search(arguments.beam, arguments.length_penalty, arguments.max_tokens, batch=16, n_best=n_best)
+    results = ClipTranslator(arguments.model)(arguments.clips, search)
+    if arguments.json:
+        text = json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2)
+    else:
+        text = "\n".join(result.sentences[0] for result in results)
+    sys.stdout.write(text + "\n")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from slt.config.base import read_params
+    from slt.config.schema import check
+
+    check(read_params())
+    log.info("params.yaml: every section is well-formed, every row's upstream is built")
+
+
+def _times(arguments: argparse.Namespace) -> None:
+    from slt.errors import DataError
+    from slt.paths import work_root
+
+    path = work_root() / "stage-times.jsonl"
+    if not path.is_file():
+        raise DataError(f"{path}: no stage has run here yet; run `dvc repro` first")
+    last = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        last[entry["stage"]] = entry["seconds"]
+    width = max(map(len, last))
+    lines = [f"{stage:<{width}} {seconds:8.1f} s" for stage, seconds in last.items()]
+    sys.stdout.write("\n".join([*lines, f"{'all':<{width}} {sum(last.values()):8.1f} s"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

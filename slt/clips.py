@@ -1,0 +1,59 @@
+"""Clips as a model sees them: features, sentence, target SEM, one split at a time."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from slt import paths
+from slt.batching import subsample
+from slt.feature_set import FeatureSet
+from slt.manifest import Clip, read_manifest
+from slt.targets import Targets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ClipSet:
+    """One split: clips with their features (T_i, F) as stored (float16) and target SEMs (n, S) in model space."""
+
+    clips: list[Clip]
+    features: list[np.ndarray]
+    sems: np.ndarray
+    shortened: int
+    """clips that were longer than the position table and were uniformly sub-sampled"""
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(clip) for clip in self.features]
+
+    @property
+    def texts(self) -> list[str]:
+        return [clip.text for clip in self.clips]
+
+
+def load_clips(dataset: str, split: str, features: FeatureSet, targets: Targets, positions: int) -> ClipSet:
+    """The clips of a split that have frames; those dropped by the frames stage are named in its index."""
+    manifest = read_manifest(paths.corpus_dir(dataset) / "manifest.parquet", split)
+    present = set(features.ids)
+    clips = [clip for clip in manifest if clip.id in present]
+    if len(clips) < len(manifest):
+        log.warning("%s: %d of %d clips have no features; frames.json names them", split, len(manifest) - len(clips), len(manifest))
+    arrays = [features.get(clip.id) for clip in clips]
+    shortened = sum(len(array) > positions for array in arrays)
+    if shortened:
+        log.warning("%s: %d clips longer than %d frames are sub-sampled", split, shortened, positions)
+    return ClipSet(
+        clips, [subsample(array, positions) for array in arrays], targets.matrix([clip.id for clip in clips]), shortened
+    )
+
+
+def feature_deviation(features: list[np.ndarray]) -> np.ndarray:
+    """Standard deviation (F,) of each feature over the frames of all clips."""
+    count = sum(len(clip) for clip in features)
+    mean = sum(clip.astype(np.float64).sum(0) for clip in features) / count
+    square = sum(np.square(clip.astype(np.float64)).sum(0) for clip in features) / count
+    return np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
+
+

@@ -1,0 +1,108 @@
+"""What a system is asked to translate: the clips themselves, and the controls that tell how it does it.
+
+Controls on test: ``oracle_sem`` gives the decoder the true SEM, ``shuffled_sem`` another clip's SEM,
+``shuffled_features`` another clip's features, ``constant`` one sentence for all.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slt.clips import ClipSet
+from slt.config.train import SystemConfig
+from slt.decoding import Search, encode_clips, translate
+from slt.evaluations import Record, Sems
+from slt.finetune import predicts_sem
+from slt.manifest import Clip
+from slt.models.translator import SignTranslator
+from slt.sem_metrics import cosines
+
+
+def records(
+    clips: Sequence[Clip], condition: str, hypotheses: Sequence[str], train: Sequence[Clip]
+) -> list[Record]:
+    """The hypotheses of one condition beside their references; ``train`` says what was seen in training."""
+    signers = {clip.signer for clip in train}
+    texts = {clip.text for clip in train}
+    return [
+        Record(
+            id=clip.id,
+            split=clip.split,
+            condition=condition,
+            hypothesis=hypothesis,
+            reference=clip.text,
+            references=clip.references,
+            signer=clip.signer,
+            signer_in_train=None if clip.signer is None else clip.signer in signers,
+            reference_in_train=clip.text in texts,
+        )
+        for clip, hypothesis in zip(clips, hypotheses, strict=True)
+    ]
+
+
+def system_records(
+    model: SignTranslator,
+    tokenizer: Any,
+    search: Search,
+    system: SystemConfig,
+    train: ClipSet,
+    dev: ClipSet,
+    test: ClipSet,
+    seed: int,
+) -> tuple[list[Record], Sems | None]:
+    """The system's hypotheses for dev and test, its controls on test, and its predicted SEMs of test."""
+
+    def search_all(clips: list[np.ndarray] | None, sems: np.ndarray | None, what: str) -> list[str]:
+        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what)
+        return [result.sentences[0] for result in results]
+
+    out: list[Record] = []
+
+    def add(split: ClipSet, condition: str, hypotheses: Sequence[str]) -> None:
+        out.extend(records(split.clips, condition, hypotheses, train.clips))
+
+    add(dev, "model", search_all(dev.features, None, "dev"))
+    hypotheses = search_all(test.features, None, "test")
+    add(test, "model", hypotheses)
+    other = derangement(len(test.clips), seed)
+    # a clip's output depends on its own features alone (tested), so that swapping features swaps the outputs
+    add(test, "shuffled_features", [hypotheses[i] for i in other])
+    add(test, "constant", [constant_sentence(train)] * len(test.clips))
+    sems = None
+    if predicts_sem(system):
+        predicted = encode_clips(model, test.features, search.batch)
+        sems = Sems(tuple(clip.id for clip in test.clips), predicted, test.sems)
+        if "sem" in system.memory:
+            frames = test.features if "frames" in system.memory else None
+            add(test, "oracle_sem", search_all(frames, test.sems, "oracle SEM"))
+            add(test, "shuffled_sem", search_all(frames, predicted[other], "shuffled SEM"))
+    return out, sems
+
+
+def ceiling_records(
+    model: SignTranslator, tokenizer: Any, search: Search, clips: Sequence[Clip], sems: np.ndarray, train: Sequence[Clip]
+) -> list[Record]:
+    """Reconstructions of held-out corpus text from true SEMs (n, S), and from other sentences' as the control."""
+    out = []
+    for split in ("dev", "test"):
+        members = [i for i, clip in enumerate(clips) if clip.split == split]
+        chosen = [clips[i] for i in members]
+        hypotheses = [result.sentences[0] for result in translate(model, tokenizer, search, sems=sems[members])]
+        out += records(chosen, "oracle_sem", hypotheses, train)
+        # as above: the output depends on the given SEM alone
+        out += records(chosen, "shuffled_sem", [hypotheses[i] for i in derangement(len(chosen), 0)], train)
+    return out
+
+
+def derangement(count: int, seed: int) -> list[int]:
+    """A permutation that leaves no item in its place (a random cycle); one item alone must stay."""
+    order = np.random.default_rng(seed).permutation(count)
+    other = np.empty(count, int)
+    other[order] = np.roll(order, 1)
+    return other.tolist()
+
+
+def constant_sentence(train: ClipSet) -> str:
+    """The training sentence nearest to all others by SEM: the best guess without seeing the clip."""
+    return train.texts[int(cosines(train.sems, train.sems).mean(1).argmax())]

@@ -1,0 +1,102 @@
+"""Parameters of the data stages: frames, features, teachers, Wikipedia."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What every corpus section has; ``options`` belong to the adapter, which checks them itself."""
+
+    adapter: str
+    """module in slt/corpora"""
+    language: str
+    """language of the text, ISO 639-1"""
+    sign_language: str
+    """ISO 639-3 code of the sign language"""
+    max_dropped: dict[str, int]
+    """per split: how many clips may be dropped before the stage fails; 0 for a test split you report on"""
+    options: dict[str, object]
+    """the adapter's own parameters"""
+
+    def __post_init__(self) -> None:
+        if set(self.max_dropped) != {"train", "dev", "test"}:
+            raise ValueError("max_dropped needs the keys train, dev and test")
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """How a video becomes stored frames."""
+
+    size: int
+    """side of the square frame, pixels"""
+    fit: Literal["stretch", "pad"]
+    """stretch to the square, or keep the aspect and pad with black"""
+    stride: int
+    """keep every n-th frame"""
+    quality: int
+    """JPEG quality, 1 to 100"""
+    clips_per_shard: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise ValueError("quality must be 1 to 100")
+        if min(self.size, self.stride, self.clips_per_shard) < 1:
+            raise ValueError("size, stride and clips_per_shard must be at least 1")
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """The frozen image backbone and how it is run."""
+
+    backbone: str
+    """a timm model name"""
+    weights: str
+    """package:<name>, hub:<id>@<revision>, or a local path"""
+    pool: Literal["avg", "max", "avgmax"]
+    """global pooling over the feature map (timm's names; avgmax is their mean)"""
+    batch: int
+    """frames per forward pass, formed inside a shard so that bytes do not depend on who computes which shard"""
+    precision: Literal["float32", "bfloat16"]
+    gloss_free: bool
+    """whether the backbone's training never saw gloss; carried to every table row"""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError("batch must be at least 1")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A sentence-transformers model and what is done to its vectors before they become targets."""
+
+    model: str
+    """package:<name>, hub:<id>@<revision>, or a local path"""
+    size: int
+    """expected embedding size; a model of another size is refused"""
+    prompt: str | None
+    """text put before each sentence (e5 models: `query: `); null: the model's own default"""
+    normalize: bool
+    """L2-normalise each embedding"""
+    center: bool
+    """subtract the mean over train sentences (e5-like models: all cosines 0.7 to 0.97)"""
+
+
+@dataclass(frozen=True)
+class WikipediaConfig:
+    """Where the monolingual text comes from and which sentences are kept."""
+
+    source: str
+    """a MediaWiki dump (.xml.bz2), `raw:<path>` below SLT_RAW or relative to the checkout"""
+    max_sentences: int
+    """stop after this many kept sentences"""
+    min_words: int
+    max_words: int
+    lowercase: bool
+    """PHOENIX text is lower-case, so its Wikipedia text must be"""
+    dev_sentences: int
+    """held out from the end of the sample, for the reconstruction report and early stopping"""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_words <= self.max_words:
+            raise ValueError("min_words must be at least 1 and at most max_words")

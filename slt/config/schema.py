@@ -1,0 +1,43 @@
+"""The whole of params.yaml against the dataclasses, so that a misspelt key is found before hours of work, not after."""
+
+from typing import Any
+
+from slt.config.base import PARAMS, parse, section
+from slt.config.data import CorpusConfig, FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
+from slt.config.evaluate import EvaluateConfig
+from slt.config.run import read_run
+from slt.config.train import DecoderConfig, FinetuneConfig, Sem2textConfig, Sign2semConfig, SystemConfig
+from slt.errors import ConfigError
+
+SECTIONS: dict[str, type] = {
+    "corpus": CorpusConfig,
+    "frames": FramesConfig,
+    "features": FeaturesConfig,
+    "wikipedia": WikipediaConfig,
+    "sign2sem": Sign2semConfig,
+    "sem2text": Sem2textConfig,
+    "finetune": FinetuneConfig,
+    "evaluate": EvaluateConfig,
+}
+NAMED_SECTIONS: dict[str, type] = {"teachers": TeacherConfig, "decoders": DecoderConfig, "systems": SystemConfig}
+
+
+def check(params: dict[str, Any]) -> None:
+    """Check every section of the parameters; ConfigError names the first key that is missing, unknown or mistyped."""
+    for dataset, sections in params.items():
+        if dataset == "run":
+            continue
+        if not isinstance(sections, dict):
+            raise ConfigError(f"{PARAMS}: {dataset}: expected a dataset section (a mapping), found {sections!r}")
+        expected = {**SECTIONS, **NAMED_SECTIONS}
+        for name in sections:
+            if name not in expected:
+                raise ConfigError(f"{PARAMS}: unknown section `{dataset}.{name}`; known: {', '.join(expected)}")
+        for name, cls in SECTIONS.items():
+            section(cls, params, f"{dataset}.{name}")
+        for name, cls in NAMED_SECTIONS.items():
+            if not isinstance(sections.get(name), dict):
+                raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")
+            for entry, value in sections[name].items():
+                parse(cls, value, f"{dataset}.{name}.{entry}")
+    read_run(params)

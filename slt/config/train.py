@@ -1,0 +1,137 @@
+"""Parameters of the three training phases and of the models that they train."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run: the same loop serves sign2sem, sem2text and finetune."""
+
+    lr: float
+    """peak learning rate of AdamW"""
+    schedule: Literal["constant", "linear", "cosine"]
+    """what the rate does after warm-up; linear and cosine reach zero at max_steps"""
+    warmup_steps: int
+    max_steps: int
+    """optimiser steps at most, the same for every row of a table"""
+    micro_batch: int
+    """padded frames (or tokens) per forward pass: the unit of BatchNorm statistics, siamese pairs and dropout seeds"""
+    accumulate: int
+    """micro-batches per optimiser step; the effective batch is micro_batch × accumulate"""
+    validate_every: int
+    """optimiser steps between validations on dev"""
+    patience: int | None
+    """validations without a better dev score before training stops; null runs to max_steps"""
+    weight_decay: float
+    """AdamW's, on matrices only (not on biases and norms)"""
+    clip_norm: float
+    """gradients are scaled to at most this norm"""
+    label_smoothing: float
+    """of the text loss"""
+    precision: Literal["float32", "bfloat16"]
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "micro_batch", "accumulate", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.warmup_steps >= self.max_steps:
+            raise ValueError("warmup_steps must be smaller than max_steps")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What happens to a training clip's features, anew in every epoch; all zero or 1.0 means nothing."""
+
+    speed_min: float
+    """the clip is resampled in time by a factor drawn from [speed_min, speed_max] (0.5 drops every second frame)"""
+    speed_max: float
+    drop: float
+    """up to this fraction of the frames is dropped at random (the authors zero up to half: 5 % × copy number)"""
+    noise: float
+    """standard deviation of Gaussian noise, in standard deviations of the features"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.speed_min <= self.speed_max:
+            raise ValueError("speeds must be positive, speed_min at most speed_max")
+        if not 0 <= self.drop < 1:
+            raise ValueError("drop must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The sign encoder. ``sbert`` takes the teacher's own Transformer (layers, width, heads are then the teacher's)."""
+
+    init: Literal["random", "sbert"]
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    dropout: float
+    positions: int
+    """length of the position table; longer clips are uniformly sub-sampled, and counted"""
+
+
+@dataclass(frozen=True)
+class Sign2semConfig:
+    """Phase 1: features to SEM."""
+
+    encoder: EncoderConfig
+    loss: Literal["mse", "cosine", "siamese"]
+    """siamese is the form in the authors' code; it leaves the vectors in a rotated space"""
+    augment: AugmentConfig
+    training: TrainingConfig
+    seed: int
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """A text decoder with cross-attention on a given memory, and its vocabulary."""
+
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    dropout: float
+    vocabulary: int
+    """size of the byte-level BPE vocabulary, learnt on the training text"""
+    max_tokens: int
+    """longest sentence in tokens; longer training sentences are cut, and counted"""
+    tokens: int
+    """the SEM is cut into this many chunks, each projected to one memory position (384 = 12 × 32)"""
+
+
+@dataclass(frozen=True)
+class Sem2textConfig:
+    """Phase 2: SEM to text."""
+
+    train_text: bool
+    """whether the corpus' own training sentences join the Wikipedia sentences"""
+    sem_noise: float
+    """standard deviation of Gaussian noise on the input SEM (1.0 is the targets' own root mean square)"""
+    training: TrainingConfig
+    seed: int
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    """A way from features to text; each is a row's recipe."""
+
+    memory: Literal["frames", "sem", "sem+frames"]
+    """what the decoder attends to"""
+    text_weight: float
+    sem_weight: float
+    start: Literal["scratch", "pretrained"]
+    """pretrained: sign2sem and sem2text weights; scratch: nothing but the vocabulary"""
+
+    def __post_init__(self) -> None:
+        if self.text_weight <= 0:
+            raise ValueError("text_weight must be positive: without it nothing trains the decoder")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Phase 3: end to end, the same budget for every row."""
+
+    augment: AugmentConfig
+    training: TrainingConfig

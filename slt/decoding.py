@@ -1,0 +1,97 @@
+"""From features or SEMs to sentences: batches sorted by length, one encoder pass per clip, beam search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slt.batching import pad_features
+from slt.models.translator import SignTranslator
+from slt.stage import progress
+
+
+@dataclass(frozen=True)
+class Search:
+    """How sentences are searched for; the fields are those of EvaluateConfig."""
+
+    beam: int
+    length_penalty: float
+    max_tokens: int
+    batch: int
+    n_best: int = 1
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The n-best sentences of a clip, best first; ``scores`` are beam search's (log-probability over length)."""
+
+    sentences: list[str]
+    scores: list[float]
+
+
+def encode_clips(model: SignTranslator, clips: Sequence[np.ndarray], batch: int) -> np.ndarray:
+    """SEMs (n, S) of clips with (T_i, F) features each."""
+    sems = np.zeros((len(clips), model.config.sem_dim), np.float32)
+    for items in _by_length([len(clip) for clip in clips], batch):
+        with torch.inference_mode():
+            _, sem = model.encode(*_to_model(model, *pad_features([clips[i] for i in items])))
+        sems[items] = sem.float().cpu().numpy()
+    return sems
+
+
+def translate(
+    model: SignTranslator,
+    tokenizer: Any,
+    search: Search,
+    clips: Sequence[np.ndarray] | None = None,
+    sems: np.ndarray | None = None,
+    what: str = "translating",
+) -> list[Translation]:
+    """Translations of clips (T_i, F), of SEMs (n, S), or of clips whose predicted SEM is replaced by a given one."""
+    if clips is None and sems is None:
+        raise ValueError("give clips, SEMs, or both")
+    lengths = [len(clip) for clip in clips] if clips is not None else [1] * len(sems)  # type: ignore[arg-type]
+    results: list[Translation | None] = [None] * len(lengths)
+    batches = _by_length(lengths, search.batch)
+    for items in progress(batches, what, len(batches), "batch"):
+        with torch.inference_mode():
+            memory, mask = _memory(model, items, clips, sems)
+            output = model.decoder.generate(
+                memory,
+                mask,
+                beam=search.beam,
+                n_best=search.n_best,
+                max_new_tokens=search.max_tokens,
+                length_penalty=search.length_penalty,
+                early_stopping=search.beam > 1,
+            )
+        sentences = tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
+        scores = output.sequences_scores.tolist() if search.beam > 1 else [float("nan")] * len(sentences)
+        for position, item in enumerate(items):
+            part = slice(position * search.n_best, (position + 1) * search.n_best)
+            results[item] = Translation([sentence.strip() for sentence in sentences[part]], scores[part])
+    return [result for result in results if result is not None]
+
+
+def _memory(
+    model: SignTranslator, items: list[int], clips: Sequence[np.ndarray] | None, sems: np.ndarray | None
+) -> tuple[Tensor, Tensor]:
+    given = None if sems is None else torch.from_numpy(sems[items]).to(model.device, torch.float32)
+    if clips is None:
+        assert given is not None
+        return model.build_memory(given)
+    features, mask = _to_model(model, *pad_features([clips[i] for i in items]))
+    states, predicted = model.encode(features, mask)
+    return model.build_memory(predicted if given is None else given, states, mask)
+
+
+def _to_model(model: SignTranslator, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return features.to(model.device), mask.to(model.device)
+
+
+def _by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    order = sorted(range(len(lengths)), key=lambda item: (-lengths[item], item))  # longest first: memory shows at once
+    return [order[start : start + batch] for start in range(0, len(order), batch)]

@@ -1,0 +1,185 @@
+"""Frame shards to feature shards: one forward pass per batch, batches formed across the clips of a shard."""
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import timm
+import torch
+
+from slt import backbone as backbone_module
+from slt.backbone import Backbone
+from slt.config.data import FeaturesConfig
+from slt.errors import StoreError
+from slt.feature_set import INDEX, SCHEMA, check_shard
+from slt.stage import progress
+from slt.store import (
+    file_sha256,
+    fingerprint,
+    iter_rows,
+    publish,
+    read_json,
+    read_metadata,
+    read_table,
+    work_folder,
+    write_json,
+    write_table,
+)
+
+log = logging.getLogger("slt.features")
+
+FRAMES_INDEX = "frames.json"
+QUEUED_BATCHES = 4  # decoded ahead of the forward pass: 5 MB each at 224 pixels and batch 32
+
+
+def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) -> dict[str, Any]:
+    """Features of all frame shards as ``out/features-*.parquet``; returns the index, ``out/features.json``.
+
+    A shard has one row per clip: id, length, width, data (length × width float16, little-endian, C order), the same
+    clips as the frame shard of that number. Complete shards of an interrupted run are taken up. Raises StoreError
+    for a frame shard that is corrupt or not the one its index names.
+    """
+    source = read_json(frames / FRAMES_INDEX)
+    model = Backbone.load(config, size)
+    provenance = {
+        "stage": "features",
+        "backbone": model.provenance,
+        "frames": file_sha256(frames / FRAMES_INDEX),
+        "versions": {"torch": torch.__version__, "timm": timm.__version__, "opencv": cv2.__version__},
+        "device": model.device.type,
+    }
+    code = [file_sha256(Path(name)) for name in (__file__, str(backbone_module.__file__))]
+    work = work_folder("features", fingerprint(provenance, code))
+    records: list[dict[str, Any]] = []
+
+    def batches() -> Iterator[int]:
+        for shard in source["shards"]:
+            path = work / shard["file"].replace("frames", "features")
+            counts = {"clips": shard["clips"], "frames": shard["frames"]}
+            if not _complete(path, counts):
+                check_shard(frames / shard["file"], shard["sha256"])
+                table = yield from _shard_features(model, frames / shard["file"], counts)
+                write_table(path, table, {**provenance, "record": counts})
+            records.append({"file": path.name, "sha256": file_sha256(path), **counts})
+
+    total = sum(-(-shard["frames"] // config.batch) for shard in source["shards"])
+    for _ in progress(batches(), "features", total, f"batch of {config.batch}"):
+        pass
+    index = {
+        **provenance,
+        "dim": model.dim,
+        "clips": sum(record["clips"] for record in records),
+        "frames": sum(record["frames"] for record in records),
+        "shards": records,
+    }
+    write_json(work / INDEX, index)
+    for leftover in work.glob(".*.tmp"):  # of a run that was killed while it wrote
+        leftover.unlink()
+    publish(work, out)
+    log.info("%d clips, %d frames, %d features each", index["clips"], index["frames"], model.dim)
+    return index
+
+
+def _complete(path: Path, counts: dict[str, int]) -> bool:
+    """Whether a feature shard of an earlier run lies there whole, checksums verified."""
+    if not path.exists():
+        return False
+    try:
+        return read_metadata(path)["record"] == counts and read_table(path).num_rows == counts["clips"]
+    except (StoreError, KeyError, ValueError) as error:
+        log.warning("%s: made again (%s)", path.name, error)
+        return False
+
+
+def _shard_features(model: Backbone, path: Path, counts: dict[str, int]) -> Generator[int, None, pa.Table]:
+    """The feature table of one frame shard; yields after each batch, which neighbouring clips share."""
+    ids: list[str] = []
+    lengths: list[int] = []
+    features = np.empty((counts["frames"], model.dim), "<f2")
+    done = 0
+    for batch in _ahead(_batches(path, model.config.batch, model.size, ids, lengths)):
+        if done + len(batch) > len(features):
+            break
+        features[done : done + len(batch)] = model(batch)
+        done += len(batch)
+        yield done
+    if (done, len(ids), sum(lengths)) != (counts["frames"], counts["clips"], done):
+        raise StoreError(f"{path}: does not hold the clips that {FRAMES_INDEX} names; run the frames stage again")
+    ends = np.cumsum(lengths)
+    cells = [features[end - n : end].tobytes() for n, end in zip(lengths, ends, strict=True)]
+    return pa.table([ids, lengths, [model.dim] * len(ids), cells], schema=SCHEMA)
+
+
+def _batches(
+    path: Path, batch: int, size: int, ids: list[str], lengths: list[int]
+) -> Generator[np.ndarray, None, None]:
+    """Decoded frames (batch, size, size, 3), RGB, across clip borders, the last batch shorter; fills ids, lengths."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        waiting: list[bytes] = []
+        for row in iter_rows(path):
+            ids.append(row["id"])
+            lengths.append(row["n"])
+            waiting.extend(row["frames"])
+            while len(waiting) >= batch:
+                yield _decode(pool, waiting[:batch], size, path)
+                del waiting[:batch]
+        if waiting:
+            yield _decode(pool, waiting, size, path)
+
+
+def _decode(pool: ThreadPoolExecutor, encoded: list[bytes], size: int, path: Path) -> np.ndarray:
+    frames = np.empty((len(encoded), size, size, 3), np.uint8)
+
+    def decode(i: int) -> None:  # OpenCV lets go of the interpreter while it decodes
+        frame = cv2.imdecode(np.frombuffer(encoded[i], np.uint8), cv2.IMREAD_COLOR_RGB)
+        if frame is None or frame.shape != frames.shape[1:]:
+            raise StoreError(f"{path}: a frame is no JPEG of {size} x {size} pixels; run the frames stage again")
+        frames[i] = frame
+
+    list(pool.map(decode, range(len(encoded))))
+    return frames
+
+
+def _ahead(items: Generator[np.ndarray, None, None]) -> Iterator[np.ndarray]:
+    """The same items, made by a thread that runs ``QUEUED_BATCHES`` ahead; its errors are raised here."""
+    made: queue.Queue[Any] = queue.Queue(QUEUED_BATCHES)
+    stop = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stop.is_set():
+            try:
+                made.put(item, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # handed to the reader, which raises it
+            put(error)
+        finally:
+            items.close()
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,284 @@
+"""Manifest to shards of JPEG-encoded frames: every video is decoded once, front to back."""
+
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slt import video
+from slt.config.data import FramesConfig
+from slt.errors import DataError, StoreError
+from slt.manifest import SPLITS, Clip, read_manifest
+from slt.paths import resolve
+from slt.stage import progress
+from slt.store import (
+    canonical,
+    file_sha256,
+    fingerprint,
+    iter_rows,
+    publish,
+    replacing,
+    work_folder,
+    write_json,
+)
+
+log = logging.getLogger("slt.frames")
+
+INDEX = "frames.json"
+SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32()), ("frames", pa.list_(pa.binary()))])
+GROUP_BYTES = 32 * 2**20  # what a worker holds before it writes; also the unit in which a shard is read back
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: which clips, how, and where."""
+
+    path: Path
+    clips: tuple[Clip, ...]
+    config: FramesConfig
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard holds; ``dropped`` and ``other_length`` name clips as (split, id, reason)."""
+
+    file: str
+    sha256: str
+    bytes: int
+    clips: int
+    frames: int
+    splits: dict[str, int]
+    dropped: tuple[tuple[str, str, str], ...]
+    other_length: tuple[tuple[str, str, str], ...]
+
+
+def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: dict[str, int]) -> dict[str, Any]:
+    """Decode all clips of a manifest into ``out/frames-*.parquet`` and return the index, ``out/frames.json``.
+
+    A shard has one row per clip: id, n, frames (n JPEG images of size × size pixels), in manifest order. Complete
+    shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index.
+
+    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows.
+    """
+    clips = read_manifest(manifest)
+    provenance = {
+        "stage": "frames",
+        "params": dataclasses.asdict(config),
+        "manifest": file_sha256(manifest),
+        "versions": {"av": av.__version__, "opencv": cv2.__version__},
+    }
+    code = [file_sha256(Path(name)) for name in (__file__, video.__file__)]
+    work = work_folder("frames", fingerprint(provenance, code))
+    cuts = range(0, len(clips), config.clips_per_shard)
+    tasks = [
+        ShardTask(work / f"frames-{i:05d}.parquet", tuple(clips[at : at + config.clips_per_shard]), config, provenance)
+        for i, at in enumerate(cuts)
+    ]
+    records = sorted(progress(_run(tasks), "frames", len(tasks), "shard"), key=lambda record: record.file)
+    index = _index(records, provenance)
+    for split in SPLITS:
+        dropped = [clip for clip in index["dropped"] if clip["split"] == split]
+        if len(dropped) > max_dropped[split]:
+            raise DataError(
+                f"{len(dropped)} {split} clips do not decode, more than max_dropped.{split} = {max_dropped[split]}: "
+                + "; ".join(f"`{clip['id']}`: {clip['reason']}" for clip in dropped[:3])
+                + (" …" if len(dropped) > 3 else "")
+            )
+    write_json(work / INDEX, index)
+    for leftover in work.glob(".*.tmp"):  # of a worker that was killed while it wrote
+        leftover.unlink()
+    publish(work, out)
+    log.info("%d clips, %d frames in %d shards", index["clips"], index["frames"], len(records))
+    return index
+
+
+def workers() -> int:
+    """Processes to decode with: ``SLT_WORKERS``, else one per core. No parameter: shards are the same."""
+    return max(1, int(os.environ.get("SLT_WORKERS") or os.cpu_count() or 1))
+
+
+def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
+    """Records of all shards, in the order in which they are done."""
+    count = min(workers(), len(tasks))
+    if count == 1:
+        yield from map(make_shard, tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks held by FFmpeg's and Arrow's threads
+    try:
+        with ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+            futures = [pool.submit(make_shard, task) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker of the frames stage was killed (out of memory?); set SLT_WORKERS lower and run `dvc repro` "
+            "again: complete shards are taken up"
+        ) from error
+
+
+def _start_worker(parent: int) -> None:
+    """One thread per worker, and no worker that outlives its stage."""
+    cv2.setNumThreads(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def make_shard(task: ShardTask) -> ShardRecord:
+    """Write one shard, or take up the complete one of an earlier run, and return its record."""
+    if task.path.exists():
+        record = _taken_up(task.path)
+        if record is not None:
+            return record
+    dropped: list[tuple[str, str, str]] = []
+    other_length: list[tuple[str, str, str]] = []
+    counts: Counter[str] = Counter()
+    with _ShardWriter(task.path, task.provenance) as shard:
+        for clip in task.clips:
+            try:
+                encoded = list(_encode(clip, task.config))
+            except DataError as error:
+                dropped.append((clip.split, clip.id, str(error)))
+                continue
+            whole = clip.start is None and clip.end is None
+            if whole and clip.frames is not None and -(-clip.frames // task.config.stride) != len(encoded):
+                reason = f"{len(encoded)} frames kept, {clip.frames} annotated, stride {task.config.stride}"
+                other_length.append((clip.split, clip.id, reason))
+            counts[clip.split] += 1
+            shard.add(clip.id, encoded)
+        shard.record.update(splits=dict(counts), dropped=dropped, other_length=other_length)
+    return _record(task.path, shard.record)
+
+
+def _encode(clip: Clip, config: FramesConfig) -> Iterator[bytes]:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
+    frames = video.read_frames(
+        resolve(clip.video),
+        size=config.size,
+        fit=config.fit,
+        start=clip.start,
+        end=clip.end,
+        stride=config.stride,
+        bgr=True,
+    )
+    for frame in frames:
+        yield cv2.imencode(".jpg", frame, quality)[1].tobytes()
+
+
+class _ShardWriter:
+    """Writes a shard row group by row group, so that a long clip or a large shard does not set the memory.
+
+    The final name appears only when the block succeeds; ``record`` becomes part of the file's metadata.
+    """
+
+    def __init__(self, path: Path, provenance: dict[str, Any]) -> None:
+        self.path, self.provenance = path, provenance
+        self.record: dict[str, Any] = {"clips": 0, "frames": 0}
+
+    def __enter__(self) -> "_ShardWriter":
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._replacing = replacing(self.path)
+        self._writer = pq.ParquetWriter(
+            self._replacing.__enter__(),
+            SCHEMA.with_metadata({"slt": canonical(self.provenance)}),
+            compression="none",
+            write_page_checksum=True,
+            use_dictionary=False,
+        )
+        return self
+
+    def add(self, name: str, encoded: list[bytes]) -> None:
+        self._rows.append({"id": name, "n": len(encoded), "frames": encoded})
+        self._bytes += sum(map(len, encoded))
+        self.record["clips"] += 1
+        self.record["frames"] += len(encoded)
+        if self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
+        self._rows, self._bytes = [], 0
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._flush()
+            self._writer.add_key_value_metadata({"record": canonical(self.record)})  # known only now
+        self._writer.close()
+        self._replacing.__exit__(*error)
+
+
+def _record(path: Path, stored: dict[str, Any]) -> ShardRecord:
+    clips = {key: tuple(map(tuple, stored[key])) for key in ("dropped", "other_length")}
+    return ShardRecord(
+        file=path.name,
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        clips=stored["clips"],
+        frames=stored["frames"],
+        splits=stored["splits"],
+        **clips,
+    )
+
+
+def _taken_up(path: Path) -> ShardRecord | None:
+    """The record of a complete shard found in the work folder; None when it must be made again.
+
+    It is read through once, checksums verified. A shard with dropped clips is made again: the work folder's key
+    knows the manifest, not the media, which may have been repaired since.
+    """
+    try:
+        rows = sum(1 for _ in iter_rows(path))
+        stored = json.loads((pq.read_metadata(path).metadata or {})[b"record"])
+        if stored["dropped"] or rows != stored["clips"]:
+            return None
+    except (StoreError, KeyError, ValueError) as error:
+        log.warning("%s: made again (%s)", path.name, error)
+        return None
+    return _record(path, stored)
+
+
+def _index(records: Iterable[ShardRecord], provenance: dict[str, Any]) -> dict[str, Any]:
+    records = list(records)
+    named = ("split", "id", "reason")
+    dropped = [dict(zip(named, clip, strict=True)) for record in records for clip in record.dropped]
+    other = [dict(zip(named, clip, strict=True)) for record in records for clip in record.other_length]
+    splits: Counter[str] = Counter()
+    for record in records:
+        splits.update(record.splits)
+    return {
+        **provenance,
+        "clips": sum(record.clips for record in records),
+        "frames": sum(record.frames for record in records),
+        "clips_per_split": {split: splits[split] for split in SPLITS},
+        "dropped": dropped,
+        "other_length": {"clips": len(other), "first": other[:20]},
+        "shards": [
+            {key: getattr(record, key) for key in ("file", "sha256", "bytes", "clips", "frames")} for record in records
+        ],
+    }

@@ -1,0 +1,76 @@
+"""The manifest: one row per clip, the only thing later stages know about a corpus."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from slt.errors import DataError
+from slt.store import read_table, write_table
+
+SPLITS = ("train", "dev", "test")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("language", pa.string()),
+        ("sign_language", pa.string()),
+        ("video", pa.string()),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("text", pa.string()),
+        ("references", pa.list_(pa.string())),
+        ("gloss", pa.string()),
+        ("signer", pa.string()),
+        ("frames", pa.int32()),
+        ("fingerprint", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One signed sentence.
+
+    ``video`` is a path as :func:`slt.paths.resolve` reads it; ``start`` and ``end`` are seconds in it, or None
+    for the whole file. ``references`` holds further correct translations of held-out clips, ``gloss`` the
+    space-separated glosses, ``frames`` the annotated number of frames, where a corpus has them.
+    ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``).
+    """
+
+    id: str
+    split: str
+    language: str
+    sign_language: str
+    video: str
+    text: str
+    start: float | None = None
+    end: float | None = None
+    references: tuple[str, ...] = ()
+    gloss: str | None = None
+    signer: str | None = None
+    frames: int | None = None
+    fingerprint: str | None = None
+
+
+def write_manifest(path: Path, clips: list[Clip]) -> None:
+    """Write clips, sorted by split (train, dev, test) and id, as one checksummed Parquet file."""
+    ordered = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.id))
+    write_table(path, pa.Table.from_pylist([dataclasses.asdict(clip) for clip in ordered], schema=SCHEMA))
+
+
+def read_manifest(path: Path, split: str | None = None) -> list[Clip]:
+    """Clips of ``manifest.parquet``, all or those of one split.
+
+    Raises DataError when the manifest (or the split) holds no clip.
+    """
+    rows = read_table(path).to_pylist()
+    clips = [Clip(**{**row, "references": tuple(row["references"] or ())}) for row in rows]
+    if split is not None:
+        clips = [clip for clip in clips if clip.split == split]
+    if not clips:
+        what = f"no {split} clip" if split else "no clip"
+        raise DataError(f"{path}: {what} in the manifest; look at report.json beside it for what was dropped")
+    return clips

@@ -1,0 +1,185 @@
+"""The metrics, each as sums over sentences: sacrebleu computes the statistics and turns their sums into a score.
+
+That a corpus score is a function of summed sentence statistics is what lets :mod:`slt.bootstrap` resample any of
+them by one matrix product. A metric whose corpus score is the mean of sentence scores (BLEURT) fits as well:
+its statistics are (score, 1).
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from slt.errors import DataError
+
+log = logging.getLogger("slt")
+DIGITS = 6  # of figures in JSON: far below any interval, above the last bits in which machines differ
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure with its interval and signature, in the metric's own unit (0 to 100 for BLEU and chrF).
+
+    ``mean``, ``low`` and ``high`` are of the bootstrap distribution, ``half_width`` is half of high - low:
+    sacrebleu prints ``value (mean ± half_width)``. ``n`` counts sentences.
+    """
+
+    metric: str
+    value: float
+    mean: float
+    low: float
+    high: float
+    half_width: float
+    n: int
+    signature: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON-able dictionary, floats rounded to six decimals."""
+        content = dataclasses.asdict(self)
+        return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in content.items()}
+
+
+def no_score(reason: str) -> dict[str, Any]:
+    """What stands in place of a score that could not be computed: null and why, never zero."""
+    return {"value": None, "reason": reason}
+
+
+class Metric(Protocol):
+    """What the bootstrap needs to know of a metric."""
+
+    @property
+    def name(self) -> str: ...
+
+    def score(self, totals: Sequence[float]) -> float:
+        """The corpus score from statistics summed over sentences."""
+        ...
+
+    def signature(self, references: int, resamples: int, seed: int) -> str:
+        """sacrebleu's signature; ``references`` per sentence, -1 when they vary."""
+        ...
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sufficient statistics of one system: ``values`` is sentences × statistics, ``references`` as in signatures."""
+
+    metric: Metric
+    values: np.ndarray
+    references: int
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    def value(self) -> float:
+        """The score of the corpus as it is."""
+        return self.metric.score(self.values.sum(axis=0).tolist())
+
+
+@dataclass(frozen=True)
+class SacrebleuMetric:
+    """A sacrebleu metric; ``make`` gives a fresh one, because sacrebleu's objects remember their last corpus.
+
+    ``suffix`` is appended to the signature, for what was done to the text before sacrebleu saw it.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    suffix: str = ""
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Statistics:
+        """Statistics of each hypothesis against its own references, of which each may have its own number.
+
+        Raises DataError when the numbers of sentences differ, or a sentence has no reference.
+        """
+        if len(hypotheses) != len(references):
+            raise DataError(f"{self.name}: {len(hypotheses)} hypotheses, but references for {len(references)}")
+        if not hypotheses:
+            raise DataError(f"{self.name}: no sentence to score")
+        counts = {len(own) for own in references}
+        if 0 in counts:
+            raise DataError(f"{self.name}: sentence {[len(own) for own in references].index(0)} has no reference")
+        streams = [[own[i] if i < len(own) else None for own in references] for i in range(max(counts))]
+        values = self.make()._extract_corpus_statistics(list(hypotheses), streams)
+        return Statistics(self, np.asarray(values, dtype=np.float64), counts.pop() if len(counts) == 1 else -1)
+
+    def score(self, totals: Sequence[float]) -> float:
+        return float(self._scorer._compute_score_from_stats(list(totals)).score)
+
+    def signature(self, references: int, resamples: int, seed: int) -> str:
+        metric = self.make()
+        metric.num_refs, metric.n_bootstrap, metric.seed = references, resamples, str(seed)
+        return str(metric.get_signature()) + self.suffix
+
+    @cached_property
+    def _scorer(self) -> Any:
+        return self.make()  # one for all calls: scoring from sums reads a metric's settings only
+
+
+@dataclass(frozen=True)
+class MeanMetric:
+    """A metric whose corpus score is the mean of sentence scores; statistics are (score, 1)."""
+
+    name: str
+    model: str
+    """what goes into the signature: checkpoint and version"""
+
+    def statistics(self, scores: Sequence[float], references: int = 1) -> Statistics:
+        """Statistics from one score per sentence, computed elsewhere."""
+        values = np.stack([np.asarray(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
+        return Statistics(self, values, references)
+
+    def score(self, totals: Sequence[float]) -> float:
+        return float(totals[0] / totals[1])
+
+    def signature(self, references: int, resamples: int, seed: int) -> str:
+        nrefs = "var" if references == -1 else references
+        return f"nrefs:{nrefs}|bs:{resamples}|seed:{seed}|model:{self.model}"
+
+
+BLEU_13A = SacrebleuMetric("bleu", lambda: BLEU(force=True))
+"""13a, mixed case, exponential smoothing: the paper's group's own signature (EVAL22)"""
+
+BLEU_MULTI = SacrebleuMetric("bleu_multi", lambda: BLEU(force=True))
+"""the same against all references"""
+
+BLEU_RAW = SacrebleuMetric("bleu_raw", lambda: BLEU(force=True, tokenize="none"))
+"""no tokenisation: what neccam/slt and the line of code after it report"""
+
+CHRF2 = SacrebleuMetric("chrf", CHRF)
+
+NAMES = ("bleu", "bleu_multi", "bleu_raw", "chrf", "bleurt")
+"""every metric of ``scores.json``, in the order of the tables"""
+
+
+def corpus_statistics(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], bleurt: str | None
+) -> dict[str, Statistics | str]:
+    """Statistics of every metric in :data:`NAMES`, or the reason why there are none.
+
+    ``references[i]`` holds all references of sentence i; the first one is the corpus' own and the only one that
+    any metric but ``bleu_multi`` sees.
+    """
+    first = [own[:1] for own in references]
+    several = any(len(own) > 1 for own in references)
+    return {
+        "bleu": BLEU_13A.statistics(hypotheses, first),
+        "bleu_multi": BLEU_MULTI.statistics(hypotheses, references) if several else "one reference per clip",
+        "bleu_raw": BLEU_RAW.statistics(hypotheses, first),
+        "chrf": CHRF2.statistics(hypotheses, first),
+        "bleurt": _bleurt(bleurt),
+    }
+
+
+def _bleurt(checkpoint: str | None) -> str:
+    # BLEURT-20 in PyTorch will return MeanMetric("bleurt", …).statistics(sentence scores) here
+    if checkpoint is None:
+        return "no BLEURT checkpoint given (`bleurt: null` in the evaluate section)"
+    log.warning("BLEURT checkpoint %s is named, but this version cannot run one: BLEURT stays null", checkpoint)
+    return f"BLEURT checkpoint {checkpoint} is named, but this version cannot run one"

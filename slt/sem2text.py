@@ -1,0 +1,100 @@
+"""Phase 2: a decoder learns to write the sentence that a SEM stands for, from monolingual text alone."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slt.batching import pad_tokens, rng
+from slt.config.train import DecoderConfig, Sem2textConfig
+from slt.decoding import Search, translate
+from slt.losses import text_loss
+from slt.models.text_decoder import sltr
+from slt.models.translator import SignTranslator, SignTranslatorConfig
+from slt.sem_space import SemSpace
+from slt.tokenizer import encode
+
+log = logging.getLogger(__name__)
+
+DEV_SENTENCES = 300  # greedy decoding of this many takes seconds; BLEU on them moves by about ±3 between draws
+
+
+class Sem2text:
+    """The phase as the training loop wants it; selected by greedy BLEU on held-out monolingual sentences."""
+
+    select = "bleu"
+
+    def __init__(
+        self,
+        model: SignTranslator,
+        tokenizer: Any,
+        config: Sem2textConfig,
+        max_tokens: int,
+        train: tuple[list[str], np.ndarray],
+        dev: tuple[list[str], np.ndarray],
+    ) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        texts, self.sems = train
+        self.ids, self.cut = encode(tokenizer, texts, max_tokens)
+        if self.cut:
+            log.warning("%d training sentences are longer than max_tokens = %d and were cut", self.cut, max_tokens)
+        self.lengths = [len(ids) for ids in self.ids]
+        self.dev_texts, self.dev_sems = dev[0][:DEV_SENTENCES], dev[1][:DEV_SENTENCES]
+        self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
+
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        sems = self.sems[items]
+        if self.config.sem_noise:
+            draw = rng(self.config.seed, epoch, *items[:1])
+            sems = sems + self.config.sem_noise * draw.standard_normal(sems.shape, dtype=np.float32)
+        inputs, labels = text_tensors(self.tokenizer, [self.ids[i] for i in items])
+        return {
+            "sems": torch.from_numpy(np.asarray(sems, np.float32)),
+            "inputs": inputs,
+            "labels": labels,
+            "counts": {"loss_text": sum(self.lengths[i] for i in items)},
+        }
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
+        memory, mask = self.model.build_memory(batch["sems"])
+        logits = self.model.decoder.logits(memory, mask, batch["inputs"])
+        return {"loss_text": (text_loss(logits, batch["labels"], self.config.training.label_smoothing), 1.0)}
+
+    def validate(self) -> dict[str, float]:
+        return {"bleu": greedy_bleu(self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems)}
+
+
+def text_tensors(tokenizer: Any, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Decoder inputs and labels, both (B, L), of token ids that end with the end token."""
+    return pad_tokens(ids, tokenizer.bos_token_id, tokenizer.pad_token_id)
+
+
+def greedy_bleu(
+    model: SignTranslator,
+    tokenizer: Any,
+    search: Search,
+    texts: list[str],
+    clips: list[np.ndarray] | None = None,
+    sems: np.ndarray | None = None,
+) -> float:
+    """Corpus BLEU (13a) of greedy translations, for early stopping; tables are made by the evaluate stage."""
+    from sacrebleu.metrics import BLEU
+
+    results = translate(model, tokenizer, search, clips=clips, sems=sems, what="dev")
+    return float(BLEU().corpus_score([result.sentences[0] for result in results], [texts]).score)
+
+
+def new_decoder(config: DecoderConfig, tokenizer: Any, sem_dim: int, space: SemSpace, seed: int) -> SignTranslator:
+    """A sem2text model at its start, with the decoder's sizes and the tokenizer's vocabulary."""
+    torch.manual_seed(seed)
+    ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+    decoder = sltr(
+        config.layers, config.width, config.heads, config.ffn, config.dropout, len(tokenizer), config.max_tokens + 1, ids
+    )
+    return SignTranslator(
+        SignTranslatorConfig(
+            sem_dim=sem_dim, decoder=decoder, memory="sem", tokens=config.tokens, sem_space=space.to_json()
+        )
+    )

@@ -1,0 +1,110 @@
+"""Phase 1: the sign encoder learns to predict the sentence embedding of what is signed."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slt.batching import augment, pad_features, rng, subsample
+from slt.clips import ClipSet, feature_deviation
+from slt.config.data import TeacherConfig
+from slt.config.train import AugmentConfig, EncoderConfig, Sign2semConfig
+from slt.decoding import encode_clips
+from slt.errors import ConfigError
+from slt.losses import sem_loss
+from slt.models.sign_encoder import copy_teacher, random_transformer, teacher_transformer
+from slt.models.translator import SignTranslator, SignTranslatorConfig
+from slt.sem_metrics import sem_figures
+from slt.sem_space import SemSpace
+
+
+class ClipBatches:
+    """Training clips as augmented, padded micro-batches; what a clip looks like depends on (seed, epoch, clip)."""
+
+    def __init__(self, clips: ClipSet, augmentation: AugmentConfig, positions: int, seed: int) -> None:
+        self.clips, self.augmentation, self.positions, self.seed = clips, augmentation, positions, seed
+        self.deviation = feature_deviation(clips.features)
+
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        """``features`` (B, T, F), ``mask`` (B, T) and ``sems`` (B, S) of these clips."""
+        arrays = [
+            augment(self.clips.features[i], self.augmentation, self.deviation, rng(self.seed, epoch, i)) for i in items
+        ]
+        features, mask = pad_features([subsample(array, self.positions) for array in arrays])
+        return {"features": features, "mask": mask, "sems": torch.from_numpy(self.clips.sems[items])}
+
+
+class Sign2sem:
+    """The phase as the training loop wants it; selected by Spearman on dev, as the authors do."""
+
+    select = "spearman"
+
+    def __init__(self, model: SignTranslator, config: Sign2semConfig, train: ClipSet, dev: ClipSet) -> None:
+        self.model, self.config, self.dev = model, config, dev
+        self.lengths = train.lengths
+        self.batches = ClipBatches(train, config.augment, config.encoder.positions, config.seed)
+
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        return {**self.batches.batch(items, epoch), "counts": {"loss_sem": len(items)}}
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
+        _, predicted = self.model.encode(batch["features"], batch["mask"])
+        return {"loss_sem": (sem_loss(self.config.loss, predicted, batch["sems"]), 1.0)}
+
+    def validate(self) -> dict[str, float]:
+        predicted = encode_clips(self.model, self.dev.features, 64)
+        mse = float(np.square(predicted - self.dev.sems).mean())
+        return {**sem_figures(predicted, self.dev.sems), "mse": mse}
+
+
+def new_encoder(
+    encoder: EncoderConfig,
+    teacher: TeacherConfig,
+    space: SemSpace,
+    feature_dim: int,
+    pipeline: dict[str, Any],
+    seed: int,
+) -> SignTranslator:
+    """A sign encoder at its start: from scratch, or from the teacher's own Transformer (``init: sbert``).
+
+    Raises ConfigError when the teacher's position table is shorter than the configured one.
+    """
+    torch.manual_seed(seed)
+    source: nn.Module | None = None
+    if encoder.init == "random":
+        sizes = {key: value for key, value in asdict(encoder).items() if key != "init"}
+        transformer = random_transformer(**sizes)
+    else:
+        source = _teacher_module(teacher)
+        transformer = teacher_transformer(source, encoder.dropout)
+        if transformer["max_position_embeddings"] < encoder.positions:
+            raise ConfigError(
+                f"sign2sem.encoder.positions: {encoder.positions}, but the teacher {teacher.model} has a table of"
+                f" {transformer['max_position_embeddings']}; lower it"
+            )
+    model = SignTranslator(
+        SignTranslatorConfig(
+            feature_dim=feature_dim,
+            sem_dim=teacher.size,
+            encoder=transformer,
+            sem_space=space.to_json(),
+            pipeline=pipeline,
+        )
+    )
+    if source is not None:
+        copy_teacher(model.encoder, source)
+        head = model.encoder.head  # from the teacher's own space to the one the targets live in
+        with torch.no_grad():
+            head.weight.mul_(space.scale)
+            head.bias.copy_(torch.from_numpy(-space.scale * space.mean))
+    return model
+
+
+def _teacher_module(teacher: TeacherConfig) -> nn.Module:
+    from transformers import AutoModel
+
+    from slt.weights import resolve_weights
+
+    return AutoModel.from_pretrained(str(resolve_weights(teacher.model)), dtype=torch.float32)

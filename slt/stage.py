@@ -1,0 +1,61 @@
+"""What every stage script shares: arguments, logging, one clear line for an expected error, a log of seconds."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from slt.errors import SltError
+from slt.paths import work_root
+
+T = TypeVar("T")
+log = logging.getLogger("slt")
+
+
+def configure_logging() -> None:
+    """Log to stderr, one line per event, libraries at warning level."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(os.environ.get("SLT_LOG", "INFO").upper())
+
+
+def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
+    """Run a stage's ``main`` with one ``--key VALUE`` option per key and exit; the process's whole life.
+
+    An SltError becomes one line on stderr and exit code 2. The seconds taken are appended to
+    ``stage-times.jsonl`` in the work root: they are no result, so they stay out of ``metrics/``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=main.__doc__)
+    for key in keys:
+        parser.add_argument(f"--{key}", required=True, help=f"the {key}, as named in params.yaml")
+    arguments = vars(parser.parse_args())
+    configure_logging()
+    label = "@".join([name, "-".join(arguments.values())])
+    started = time.time()
+    try:
+        main(**arguments)
+    except SltError as error:
+        log.error("%s: %s", label, error)
+        sys.exit(2)
+    seconds = round(time.time() - started, 1)
+    log.info("%s: done in %.1f s", label, seconds)
+    work_root().mkdir(parents=True, exist_ok=True)
+    with (work_root() / "stage-times.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"stage": label, "seconds": seconds, "finished": round(time.time())}) + "\n")
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterable[T]:
+    """A progress bar with rate and time left; silent when stderr is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, total=total, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+
+
+def device_name() -> str:
+    """The torch device to use: ``SLT_DEVICE``, else cuda when there is one, else cpu. No param: results agree."""
+    import torch
+
+    return os.environ.get("SLT_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")

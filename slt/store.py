@@ -1,0 +1,165 @@
+"""Checksummed Parquet shards, written once and read verified, and the atomic publishing of a stage's output.
+
+Parquet readers ignore page checksums by default and then hand over a flipped bit in silence, so every write
+here stores them and every read verifies them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slt.errors import DataError, StoreError
+from slt.paths import work_root
+
+ROW_GROUP_BYTES = 64 * 2**20  # a list<binary> row group over 2 GiB can be written and then not be read
+
+
+def write_table(path: Path, table: pa.Table, metadata: dict[str, Any] | None = None) -> None:
+    """Write a Parquet file with page checksums, beside its final name, then rename it into place.
+
+    ``metadata`` (parameters, provenance) is stored as JSON under the key ``slt`` of the file's own metadata.
+    """
+    if metadata is not None:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), "slt": canonical(metadata)})
+    rows = max(1, table.num_rows)
+    per_row = max(1, table.nbytes // rows)
+    with replacing(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=max(1, ROW_GROUP_BYTES // per_row),
+            compression="none",
+            write_page_checksum=True,
+            use_dictionary=False,
+        )
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a whole Parquet file, checksums verified.
+
+    Raises DataError when the file is missing and StoreError when it is truncated or corrupt.
+    """
+    with _reading(path) as file:
+        return file.read(columns=columns)
+
+
+def iter_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a Parquet file as dictionaries, one row group in memory at a time, checksums verified."""
+    with _reading(path) as file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=columns).to_pylist()
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The JSON metadata that :func:`write_table` stored with the file, or an empty dictionary."""
+    with _reading(path) as file:
+        stored = (file.schema_arrow.metadata or {}).get(b"slt")
+    return json.loads(stored) if stored else {}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run the stage that makes it (`dvc repro`) first")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: unreadable shard ({error}); delete it and run `dvc repro` to rebuild it") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that replaces it, synced to disk, only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a stage wrote; DataError when it is missing, StoreError when it is no JSON."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run the stage that makes it (`dvc repro`) first")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from error
+
+
+def canonical(value: Any) -> str:
+    """One JSON text per value: keys sorted, no white space."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(*values: Any) -> str:
+    """sha256 of JSON-able values; equal values in equal order give equal fingerprints."""
+    return hashlib.sha256(canonical(list(values)).encode("utf-8")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def work_folder(stage: str, key: str) -> Path:
+    """The folder for one stage's unfinished work on one key (a :func:`fingerprint`); made when missing."""
+    folder = work_root() / stage / key[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def discard(work: Path) -> None:
+    """Remove a work folder whose output is published."""
+    shutil.rmtree(work)
+
+
+def publish(work: Path, out: Path) -> None:
+    """Make ``out`` hold exactly the files of ``work``, by hard link, and remove ``work``.
+
+    The new folder is completed under another name first, so that ``out`` is never half-written. Linking, not
+    renaming: DVC deletes an output before it runs the stage again, and what lies in ``work`` must survive that.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    complete = out.with_name(f".{out.name}.{os.getpid()}.new")
+    shutil.rmtree(complete, ignore_errors=True)
+    shutil.copytree(work, complete, copy_function=_link_or_copy)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(complete, out)
+    shutil.rmtree(work)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def folder_sha256(folder: Path) -> str:
+    """sha256 over the names and contents of all files below a folder; DataError when there is no such folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; run the stage that makes it (`dvc repro`) first")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint([(path.relative_to(folder).as_posix(), file_sha256(path)) for path in files])

@@ -1,0 +1,140 @@
+"""The teacher: a sentence-transformers model whose sentence embeddings are what the sign encoder learns to predict."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slt.config.data import TeacherConfig
+from slt.errors import ConfigError, DataError
+from slt.stage import device_name, progress
+from slt.weights import resolve_weights, weights_sha256
+
+BATCH = 64
+"""sentences per forward pass; fixed, because padding and so the last bits of a vector depend on it"""
+
+log = logging.getLogger("slt.teacher")
+
+
+@dataclass
+class Teacher:
+    """A loaded teacher; ``encode`` gives its vectors as the model's own modules make them."""
+
+    model: Any
+    """sentence_transformers.SentenceTransformer, in float32"""
+    size: int
+    prompt: str | None
+    """text put before each sentence; None: the model's own default"""
+    spec: str
+    """where the weights came from, as in params.yaml"""
+    sha256: str
+    """of the weights"""
+    truncated: int = 0
+    """sentences so far that the model's max_seq_length cut, each unique one of a call once"""
+
+    @classmethod
+    def load(cls, config: TeacherConfig, where: str) -> "Teacher":
+        """Load the model a section names, in float32 whatever its file holds; ``where`` is the section's key.
+
+        Raises ConfigError when the folder is no sentence-transformers model or its embedding size is not
+        ``config.size``, DataError when the weights are not there or cannot be read.
+        """
+        path = resolve_weights(config.model)
+        if not (path / "modules.json").is_file():
+            # sentence-transformers would put mean pooling on any transformer and only warn
+            raise ConfigError(
+                f"{where}.model: `{config.model}` ({path}) has no modules.json, so it is no sentence-transformers "
+                "model; name one that is, or save yours with SentenceTransformer.save_pretrained"
+            )
+        log.info("loading the teacher %s", config.model)
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            model = SentenceTransformer(
+                str(path), device=device_name(), local_files_only=True, model_kwargs={"dtype": torch.float32}
+            )
+        except Exception as error:  # each module of the folder reads its files its own way
+            raise DataError(
+                f"{where}.model: `{config.model}` ({path}) cannot be loaded: {type(error).__name__}: {error}; "
+                "fetch the model again, or name another"
+            ) from error
+        model = model.float().eval()
+        size = model.get_embedding_dimension()
+        if size is None:  # a model that does not say; ask it
+            size = int(model.encode(["."], show_progress_bar=False).shape[-1])
+        if size != config.size:
+            raise ConfigError(
+                f"{where}.size: {config.size}, but `{config.model}` gives embeddings of size {size}; "
+                f"set `size: {size}`, or name a model of size {config.size}"
+            )
+        return cls(model, size, config.prompt, config.model, weights_sha256(path))
+
+    @property
+    def effective_prompt(self) -> str:
+        """The text that really stands before each sentence: the parameter, else the model's own default, else none."""
+        if self.prompt is not None:
+            return self.prompt
+        return (self.model.prompts or {}).get(self.model.default_prompt_name) or ""
+
+    def encode(self, sentences: Sequence[str], what: str = "embedding sentences") -> np.ndarray:
+        """Raw embeddings (n, size) float32 of sentences in the order given; each unique one is computed once.
+
+        Batches have a fixed size and are filled by falling length, so that a vector depends neither on where in
+        the list a sentence stands nor on how often. Raises DataError when a vector is not finite.
+        """
+        unique = sorted(set(sentences))
+        lengths = self._lengths(unique)
+        order = sorted(range(len(unique)), key=lambda i: -lengths[i])  # stable: equal lengths stay alphabetical
+        vectors = np.empty((len(unique), self.size), dtype=np.float32)
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        for batch in progress(batches, what, unit="batch"):
+            vectors[batch] = self.model.encode(
+                [unique[i] for i in batch],
+                prompt=self.effective_prompt,
+                batch_size=BATCH,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=False,
+            )
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"teacher `{self.spec}`: {len(bad)} of {len(unique)} embeddings are not finite, the first of "
+                f"{unique[bad[0]]!r}; try SLT_DEVICE=cpu, or another teacher"
+            )
+        row = {sentence: i for i, sentence in enumerate(unique)}
+        return vectors[[row[sentence] for sentence in sentences]] if sentences else vectors
+
+    def _lengths(self, sentences: list[str]) -> list[int]:
+        """Tokens per sentence before any cut, and adds those over the limit to ``truncated``."""
+        tokenizer: Any = getattr(self.model[0], "tokenizer", None)
+        limit = self.model.max_seq_length
+        if not hasattr(tokenizer, "model_max_length"):  # no transformers tokenizer: static models cut nothing
+            return [len(sentence) for sentence in sentences]
+        lengths: list[int] = []
+        for start in range(0, len(sentences), 10_000):
+            prompted = [self.effective_prompt + sentence for sentence in sentences[start : start + 10_000]]
+            # verbose off: the tokenizer would warn of the very overlength that is counted here
+            encoded = tokenizer(prompted, truncation=False, padding=False, return_attention_mask=False, verbose=False)
+            lengths.extend(len(ids) for ids in encoded["input_ids"])
+        self.truncated += sum(limit is not None and length > limit for length in lengths)
+        return lengths
+
+    def provenance(self) -> dict[str, Any]:
+        """What a file made with this teacher records of it; equal on every machine."""
+        return {"model": self.spec, "sha256": self.sha256, "size": self.size, "prompt": self.effective_prompt}
+
+
+def pack_vectors(vectors: np.ndarray) -> list[bytes]:
+    """Rows of (n, size) as little-endian float32 bytes, one Parquet cell each."""
+    return [row.tobytes() for row in np.ascontiguousarray(vectors, dtype="<f4")]
+
+
+def unpack_vectors(cells: list[bytes], size: int) -> np.ndarray:
+    """The (n, size) float32 matrix of :func:`pack_vectors`' cells; DataError when one has another size."""
+    if any(len(cell) != 4 * size for cell in cells):
+        raise DataError(f"stored vectors are not of {size} float32 numbers; delete the output and run `dvc repro`")
+    return np.frombuffer(b"".join(cells), dtype="<f4").astype(np.float32).reshape(len(cells), size)

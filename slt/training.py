@@ -1,0 +1,198 @@
+"""The training loop that all three phases share.
+
+A phase supplies the model, the micro-batches, the losses and a validation; the loop supplies the optimiser, the
+schedule, gradient accumulation, early stopping, checkpoints and the curves. Sample order is a pure function of
+(seed, epoch) and dropout of (seed, step, micro-batch), so a resumed run needs no generator state: it equals an
+uninterrupted one bit for bit on CPU with the same number of threads.
+"""
+
+import logging
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slt.batching import epoch_batches
+from slt.config.train import TrainingConfig
+from slt.errors import DataError
+from slt.stage import device_name, progress
+from slt.store import replacing
+
+log = logging.getLogger(__name__)
+
+PLATEAU = 0.02
+"""A run has plateaued when its last quarter raised the best dev score by at most this fraction."""
+
+
+class Phase(Protocol):
+    """What a phase gives to the loop."""
+
+    model: nn.Module
+    lengths: list[int]
+    """frames or tokens per training item, as the batch budget counts them"""
+    select: str
+    """the validation figure that early stopping maximises"""
+
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        """The micro-batch of these items, on CPU; ``counts`` says over how many terms each loss is summed."""
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
+        """Per loss: its sum over the micro-batch, and its weight in the total."""
+
+    def validate(self) -> dict[str, float]:
+        """Figures on dev; ``select`` is one of them."""
+
+
+@dataclass
+class Run:
+    """Where training stands: the curves so far, and the best validation."""
+
+    step: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+    curves: list[tuple[int, str, float]] = field(default_factory=list)
+    stopped_early: bool = False
+
+    def scores(self, series: str) -> list[tuple[int, float]]:
+        return [(step, value) for step, name, value in self.curves if name == series]
+
+
+def schedule(config: TrainingConfig, step: int) -> float:
+    """The learning rate's factor at a step (from 0): linear warm-up, then the configured course."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps)
+    if config.schedule == "linear":
+        return max(0.0, 1.0 - done)
+    if config.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return 1.0
+
+
+def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
+    """Train the phase's model, which ends with the weights of its best validation.
+
+    ``work`` keeps ``checkpoint.pt`` and ``best.pt``; a run that finds them goes on from there.
+    Raises DataError when the loss is no finite number, naming the step.
+    """
+    device = device_name()
+    model = phase.model.to(device)
+    optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr)
+    run = _resume(work, model, optimiser)
+    steps = _Steps(phase.lengths, config, seed)
+    bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
+    sums: dict[str, list[float]] = {}
+    while run.step < config.max_steps and not run.stopped_early:
+        model.train()
+        optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
+        optimiser.zero_grad(set_to_none=True)
+        epoch, micro_batches = steps.at(run.step)
+        for name, value in _accumulate(phase, config, micro_batches, epoch, seed, run.step, device).items():
+            sums.setdefault(name, []).append(value)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        if not math.isfinite(norm):
+            raise DataError(
+                f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
+                f" or look at the items {micro_batches[0][:8]} of epoch {epoch}"
+            )
+        optimiser.step()
+        run.step += 1
+        next(bar, None)
+        if run.step % config.validate_every == 0 or run.step == config.max_steps:
+            run.curves += [(run.step, f"train_{name}", float(np.mean(values))) for name, values in sums.items()]
+            sums.clear()
+            _validate(phase, config, run, model, work)
+            _save(work / "checkpoint.pt", {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)})
+    model.load_state_dict(torch.load(work / "best.pt", map_location=device, weights_only=True)["model"])
+    model.eval()
+    log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)
+    return run
+
+
+class _Steps:
+    """The micro-batches of every optimiser step, epoch after epoch."""
+
+    def __init__(self, lengths: list[int], config: TrainingConfig, seed: int) -> None:
+        self.lengths, self.config, self.seed = lengths, config, seed
+        self.epoch, self.first, self.batches = -1, 0, list[list[int]]()
+
+    def at(self, step: int) -> tuple[int, list[list[int]]]:
+        while step >= self.first + self._count():
+            self.first += self._count()
+            self.epoch += 1
+            self.batches = epoch_batches(self.lengths, self.config.micro_batch, self.seed, self.epoch)
+        start = (step - self.first) * self.config.accumulate
+        return self.epoch, self.batches[start : start + self.config.accumulate]
+
+    def _count(self) -> int:
+        return math.ceil(len(self.batches) / self.config.accumulate)
+
+
+def _accumulate(
+    phase: Phase, config: TrainingConfig, micro_batches: list[list[int]], epoch: int, seed: int, step: int, device: str
+) -> dict[str, float]:
+    """Backward through the micro-batches of one step; each loss is divided by its count over the whole step."""
+    parts = [phase.batch(items, epoch) for items in micro_batches]
+    counts: dict[str, float] = {}
+    for part in parts:
+        for name, count in part["counts"].items():
+            counts[name] = counts.get(name, 0.0) + count
+    values: dict[str, float] = {}
+    for index, part in enumerate(parts):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> 1))
+        moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in part.items()}
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+            losses = phase.losses(moved)
+        total = sum(weight * loss / counts[name] for name, (loss, weight) in losses.items())
+        assert isinstance(total, Tensor)
+        total.backward()  # type: ignore[no-untyped-call]
+        for name, (loss, _) in losses.items():
+            values[name] = values.get(name, 0.0) + float(loss.detach()) / counts[name]
+    return values
+
+
+def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, work: Path) -> None:
+    model.eval()
+    figures = phase.validate()
+    run.curves += [(run.step, f"dev_{name}", value) for name, value in figures.items()]
+    log.info("step %d: %s", run.step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    if figures[phase.select] > run.best:
+        run.best, run.best_step = figures[phase.select], run.step
+        _save(work / "best.pt", {"model": model.state_dict()})
+    since = (run.step - run.best_step) // config.validate_every
+    run.stopped_early = config.patience is not None and since >= config.patience
+
+
+def plateaued(run: Run, series: str) -> bool:
+    """Whether the last quarter of the steps raised the best dev score by at most PLATEAU of it."""
+    scores = run.scores(series)
+    earlier = [value for step, value in scores if step <= 0.75 * run.step]
+    return bool(earlier) and run.best - max(earlier) <= PLATEAU * abs(run.best)
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Run:
+    path = work / "checkpoint.pt"
+    if not path.is_file():
+        return Run()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state.pop("model"))
+    optimiser.load_state_dict(state.pop("optimiser"))
+    log.info("going on from step %d of %s", state["step"], path)
+    return Run(**{**state, "curves": [tuple(point) for point in state["curves"]]})

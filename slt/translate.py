@@ -1,0 +1,80 @@
+"""Raw video to text with a saved model: the same frames, features and search as the pipeline's."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from slt.backbone import Backbone
+from slt.batching import subsample
+from slt.config.base import parse
+from slt.config.data import FeaturesConfig, FramesConfig
+from slt.decoding import Search, encode_clips, translate
+from slt.errors import DataError
+from slt.frames import encoded_frames
+from slt.model_folder import load_model, load_neighbours
+from slt.stage import device_name
+from slt.tokenizer import load_tokenizer
+
+
+@dataclass(frozen=True)
+class Result:
+    """One clip's n-best sentences with beam scores, and the nearest training sentences by predicted SEM."""
+
+    clip: str
+    frames: int
+    sentences: list[str]
+    scores: list[float]
+    neighbours: list[tuple[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "clip": self.clip,
+            "frames": self.frames,
+            "translation": self.sentences[0],
+            "n_best": [
+                {"sentence": s, "score": round(x, 4)} for s, x in zip(self.sentences, self.scores, strict=True)
+            ],
+            "nearest_training_sentences": [{"sentence": s, "cosine": round(x, 4)} for s, x in self.neighbours],
+        }
+
+
+class ClipTranslator:
+    """A saved model with its backbone, tokenizer and neighbours, ready for video files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = load_model(folder).to(device_name())
+        if self.model.config.decoder is None or self.model.config.encoder is None:
+            raise DataError(f"{folder}: this is half a model (sign2sem or sem2text); give a folder below data/finetune")
+        self.tokenizer, self.neighbours = load_tokenizer(folder), load_neighbours(folder)
+        pipeline = self.model.config.pipeline
+        self.frames = parse(FramesConfig, pipeline["frames"], f"{folder}/config.json: pipeline.frames")
+        known = {field.name for field in dataclasses.fields(FeaturesConfig)}
+        features = {key: value for key, value in pipeline["features"].items() if key in known}
+        config = parse(FeaturesConfig, features, f"{folder}/config.json: pipeline.features")
+        self.backbone = Backbone.load(config, self.frames.size)
+        if self.backbone.sha256 != pipeline["features"]["weights_sha256"]:
+            raise DataError(
+                f"{config.weights}: these are not the backbone weights that {folder} was trained on"
+                f" (sha256 {self.backbone.sha256[:12]}, expected {pipeline['features']['weights_sha256'][:12]})"
+            )
+
+    def features(self, clip: Path) -> np.ndarray:
+        """Features (T, F) of any file that PyAV opens, through the same JPEG frames that training saw."""
+        encoded = encoded_frames(clip, self.frames)
+        frames = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) for data in encoded]
+        positions = self.model.config.encoder["max_position_embeddings"]
+        return subsample(self.backbone(np.stack(frames)), positions)
+
+    def __call__(self, clips: list[Path], search: Search, neighbours: int = 5) -> list[Result]:
+        """Translations of video files, in their order; DataError names a file that does not decode."""
+        features = [self.features(clip) for clip in clips]
+        translations = translate(self.model, self.tokenizer, search, clips=features)
+        sems = encode_clips(self.model, features, search.batch)
+        return [
+            Result(str(clip), len(array), found.sentences, found.scores, self.neighbours.nearest(sem, neighbours))
+            for clip, array, found, sem in zip(clips, features, translations, sems, strict=True)
+        ]

@@ -1,0 +1,164 @@
+"""Videos and folders of images as square RGB frames, decoded front to back, damage reported and never concealed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from slt.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_SIDE = 16384  # pixels; a damaged header can claim any size, and a decoder would allocate it
+SEEK_MARGIN = 2.0  # seconds before `start`: a container's index may lead to a keyframe shown after it
+
+Fit = Literal["stretch", "pad"]
+
+
+def read_frames(
+    path: Path,
+    *,
+    size: int,
+    fit: Fit,
+    start: float | None = None,
+    end: float | None = None,
+    stride: int = 1,
+    bgr: bool = False,
+) -> Iterator[np.ndarray]:
+    """Frames of a video file, or of a folder of PNG or JPEG images in order of name.
+
+    Yields uint8 arrays (size, size, 3), RGB (BGR for OpenCV's encoders with ``bgr``), resized by swscale (bicubic)
+    in one step: stretched to the square, or with the aspect kept and padded with black. ``start`` and ``end``, in
+    seconds of presentation time, select the frames shown in [start, end); of these every ``stride``-th is kept.
+    A rotation in the file's metadata is applied.
+
+    Raises DataError naming the file when it is missing, has no video stream, cannot be decoded, is damaged or cut
+    short (a container without a declared duration, MPEG-TS, hides the latter), or yields no frame.
+    """
+    frames = _image_frames(path) if path.is_dir() else _video_frames(path, start, end)
+    if path.is_dir() and (start is not None or end is not None):
+        raise DataError(f"{path}: a folder of images has no presentation time; leave out start and end")
+    fitter = _Fitter(size, fit, "bgr24" if bgr else "rgb24")
+    index = -1
+    for index, frame in enumerate(frames):
+        if index % stride == 0:
+            _check_size(path, frame.width, frame.height)
+            yield fitter(frame)
+    if index < 0:
+        window = "" if start is None and end is None else f" between {start} and {end} s"
+        raise DataError(f"{path}: no frame{window}; leave the clip out or correct its annotation")
+
+
+class _Fitter:
+    """Resizes frames with one swscale context, kept from frame to frame."""
+
+    def __init__(self, size: int, fit: Fit, pixel_format: str) -> None:
+        self.size, self.fit, self.format = size, fit, pixel_format
+        self.reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> np.ndarray:
+        width = height = self.size
+        if self.fit == "pad" and frame.width != frame.height:
+            longest = max(frame.width, frame.height)
+            width = max(1, round(self.size * frame.width / longest))
+            height = max(1, round(self.size * frame.height / longest))
+        pixels = self.reformatter.reformat(
+            frame, width=width, height=height, format=self.format, interpolation=Interpolation.BICUBIC, threads=1
+        ).to_ndarray()
+        if frame.rotation % 360:
+            pixels = np.rot90(pixels, round(frame.rotation / 90))  # both turn anti-clockwise
+        if pixels.shape[:2] == (self.size, self.size):
+            return np.ascontiguousarray(pixels)
+        square = np.zeros((self.size, self.size, 3), np.uint8)
+        top, left = (self.size - pixels.shape[0]) // 2, (self.size - pixels.shape[1]) // 2
+        square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        return square
+
+
+def _video_frames(path: Path, start: float | None, end: float | None) -> Iterator[VideoFrame]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such video; put it there, or correct the annotation or SLT_RAW")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path}: no video stream in it; replace the file")
+            stream = container.streams.video[0]
+            _check_size(path, stream.codec_context.width, stream.codec_context.height)
+            stream.thread_type = "NONE"  # small clips decode fastest on one thread, and clips run side by side
+            origin = (container.start_time or 0) / av.time_base
+            if start is not None and start > SEEK_MARGIN:
+                container.seek(int((origin + start - SEEK_MARGIN) * av.time_base), backward=True)
+            yield from _decode(path, container, stream, origin, start, end)
+    except av.FFmpegError as error:
+        raise DataError(
+            f"{path}: cannot be decoded ({error.strerror}): damaged or cut short; replace the file"
+        ) from error
+
+
+def _decode(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    origin: float,
+    start: float | None,
+    end: float | None,
+) -> Iterator[VideoFrame]:
+    """Frames in [start, end), in order of presentation; every packet of the file is checked on the way."""
+    half_tick = float(stream.time_base or 0) / 2  # annotated times are decimals, presentation times fractions
+    packets, reached = 0, 0.0
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise DataError(f"{path}: a packet after {reached:.2f} s is damaged or cut short; replace the file")
+        if packet.size and packet.pts is not None:
+            packets += 1
+            reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base) - origin)
+        for frame in packet.decode():
+            seconds = float(frame.time) - origin if frame.time is not None else 0.0
+            if start is not None and seconds < start - half_tick:
+                continue
+            if end is not None and seconds >= end - half_tick:
+                return
+            if frame.is_corrupt:
+                raise DataError(f"{path}: the frame at {seconds:.2f} s is damaged; replace the file")
+            yield frame
+    declared = _declared_seconds(container, stream)
+    rate = float(stream.average_rate or 25)
+    if container.format.name == "avi" and start is None:
+        reached = packets / rate  # its timestamps count frames, from the file's size when it was cut
+    if declared is not None and reached < declared - 1.5 / rate:  # the last frame's duration may be unknown
+        raise DataError(f"{path}: ends after {reached:.2f} s of {declared:.2f} s: it was cut short; replace the file")
+
+
+def _declared_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
+    """Length of the video stream as its header states it, seconds; None where a container only estimates it."""
+    name = container.format.name
+    if name == "avi":
+        return stream.frames / float(stream.average_rate) if stream.frames and stream.average_rate else None
+    if "mp4" in name and stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in name and "DURATION" in stream.metadata:
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None
+
+
+def _image_frames(path: Path) -> Iterator[VideoFrame]:
+    for file in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
+        encoded = np.fromfile(file, np.uint8)
+        try:
+            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        except cv2.error:  # a header that claims an absurd size
+            pixels = None
+        if pixels is None:
+            raise DataError(f"{file}: cannot be decoded as an image: damaged or cut short; replace the file")
+        yield VideoFrame.from_ndarray(pixels.astype(np.uint8, copy=False), format="bgr24")
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
+        raise DataError(f"{path}: claims {width} x {height} pixels, beyond 1 to {MAX_SIDE} a side: damaged; replace it")

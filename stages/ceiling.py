@@ -1,0 +1,41 @@
+"""Stage ceiling: the corpus' held-out text written from its true SEMs, which no pipeline system can pass."""
+
+from slt import paths
+from slt.conditions import ceiling_records
+from slt.config.base import read_params, section
+from slt.config.evaluate import EvaluateConfig
+from slt.decoding import Search
+from slt.evaluations import Info, Point, write_evaluation
+from slt.manifest import read_manifest
+from slt.model_folder import load_model, load_training
+from slt.scoring import score_folder
+from slt.stage import device_name, run
+from slt.store import discard, fingerprint, publish, work_folder
+from slt.targets import Targets
+from slt.tokenizer import load_tokenizer
+
+
+def main(dataset: str, teacher: str, decoder: str) -> None:
+    """Reconstruct dev and test sentences from their true embeddings and score them."""
+    config = section(EvaluateConfig, read_params(), f"{dataset}.evaluate")
+    folder = paths.sem2text_dir(dataset, teacher, decoder)
+    clips = read_manifest(paths.corpus_dir(dataset) / "manifest.parquet")
+    targets = Targets.open(paths.targets_dir(dataset, teacher))
+    train = [clip for clip in clips if clip.split == "train"]
+    heldout = [clip for clip in clips if clip.split != "train"]
+    model, tokenizer = load_model(folder).to(device_name()), load_tokenizer(folder)
+    search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
+    records = ceiling_records(model, tokenizer, search, heldout, targets.matrix([c.id for c in heldout]), train)
+    training, curves = load_training(folder)
+    # text alone is read here, so nothing could have seen gloss
+    info = Info(dataset, teacher, decoder, provenance={"gloss_free": True}, training=training)
+    name = paths.ceiling_dir(dataset, teacher, decoder)
+    work = work_folder("ceiling", fingerprint("ceiling", name.name))
+    out = work / name.name
+    write_evaluation(out, records, info, score_folder(records, config), [Point(*point) for point in curves])
+    publish(out, name)
+    discard(work)
+
+
+if __name__ == "__main__":
+    run("ceiling", ["dataset", "teacher", "decoder"], main)

@@ -1,0 +1,56 @@
+"""Stage evaluate: beam search of one row on dev and test, its controls, scores with intervals."""
+
+from slt import paths
+from slt.clips import load_clips
+from slt.conditions import system_records
+from slt.config.base import read_params, section
+from slt.config.evaluate import EvaluateConfig
+from slt.config.run import row_config
+from slt.config.train import Sign2semConfig, SystemConfig
+from slt.decoding import Search
+from slt.evaluations import Info, Point, write_evaluation
+from slt.feature_set import FeatureSet
+from slt.model_folder import load_model, load_training
+from slt.scoring import score_folder
+from slt.stage import device_name, run
+from slt.store import discard, fingerprint, publish, work_folder
+from slt.targets import Targets
+from slt.tokenizer import load_tokenizer
+
+
+def main(row: str) -> None:
+    """Translate dev and test with one row's model and score it."""
+    params = read_params()
+    row_ = row_config(params, row)
+    dataset = row_.dataset
+    config = section(EvaluateConfig, params, f"{dataset}.evaluate")
+    system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
+    positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
+    folder = paths.finetune_dir(row)
+    features = FeatureSet.open(paths.features_dir(dataset))
+    targets = Targets.open(paths.targets_dir(dataset, row_.teacher))
+    train, dev, test = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev", "test"))
+    model, tokenizer = load_model(folder).to(device_name()), load_tokenizer(folder)
+    search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
+    records, sems = system_records(model, tokenizer, search, system, train, dev, test, row_.seed)
+    training, curves = load_training(folder)
+    info = Info(
+        dataset=dataset,
+        teacher=row_.teacher,
+        decoder=row_.decoder,
+        provenance=features.provenance,
+        training=training,
+        row=row,
+        system=row_.system,
+        seed=row_.seed,
+        baseline=row_.baseline,
+    )
+    work = work_folder("evaluate", fingerprint("evaluate", row))
+    scores = score_folder(records, config, sems)
+    write_evaluation(work / "out", records, info, scores, [Point(*point) for point in curves], sems)
+    publish(work / "out", paths.evaluation_dir(row))
+    discard(work)
+
+
+if __name__ == "__main__":
+    run("evaluate", ["row"], main)

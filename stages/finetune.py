@@ -1,0 +1,56 @@
+"""Stage finetune: sign2sem and sem2text joined and trained end to end, one row of the table."""
+
+from dataclasses import asdict
+
+from slt import paths
+from slt.clips import load_clips
+from slt.config.base import read_params, section
+from slt.config.run import row_config
+from slt.config.train import DecoderConfig, FinetuneConfig, Sign2semConfig, SystemConfig
+from slt.feature_set import FeatureSet
+from slt.finetune import Finetune, join
+from slt.model_folder import load_model, save_model, save_neighbours
+from slt.stage import run
+from slt.store import discard, fingerprint, folder_sha256, publish, work_folder
+from slt.targets import Targets
+from slt.tokenizer import load_tokenizer
+from slt.training import train
+
+
+def main(row: str) -> None:
+    """Train one row of the results table end to end."""
+    params = read_params()
+    row_ = row_config(params, row)
+    dataset = row_.dataset
+    system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
+    config = section(FinetuneConfig, params, f"{dataset}.finetune")
+    sign2sem = section(Sign2semConfig, params, f"{dataset}.sign2sem")
+    max_tokens = section(DecoderConfig, params, f"{dataset}.decoders.{row_.decoder}").max_tokens
+    inputs = [
+        paths.features_dir(dataset),
+        paths.targets_dir(dataset, row_.teacher),
+        paths.sign2sem_dir(dataset, row_.teacher),
+        paths.sem2text_dir(dataset, row_.teacher, row_.decoder),
+    ]
+    hashes = [folder_sha256(path) for path in inputs]
+    work = work_folder("finetune", fingerprint("finetune", asdict(system), asdict(config), row_.seed, hashes))
+
+    features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
+    positions = sign2sem.encoder.positions
+    train_clips, dev_clips = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev"))
+    tokenizer = load_tokenizer(inputs[3])
+    model = join(load_model(inputs[2]), load_model(inputs[3]), system, row_.seed)
+    phase = Finetune(
+        model, tokenizer, system, config, sign2sem.loss, positions, max_tokens, train_clips, dev_clips, row_.seed
+    )
+    done = train(phase, config.training, row_.seed, work)
+    notes = {"shortened_train_clips": train_clips.shortened, "cut_sentences": phase.cut}
+    save_model(work / "model", model, done, phase.select, notes)
+    tokenizer.save_pretrained(work / "model")
+    save_neighbours(work / "model", train_clips.texts, train_clips.sems)
+    publish(work / "model", paths.finetune_dir(row))
+    discard(work)
+
+
+if __name__ == "__main__":
+    run("finetune", ["row"], main)

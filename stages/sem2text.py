@@ -1,0 +1,61 @@
+"""Stage sem2text: monolingual text and its SEMs to a text decoder."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from slt import paths
+from slt.config.base import read_params, section
+from slt.config.data import TeacherConfig
+from slt.config.train import DecoderConfig, Sem2textConfig
+from slt.manifest import read_manifest
+from slt.model_folder import save_model
+from slt.sem2text import Sem2text, new_decoder
+from slt.stage import run
+from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
+from slt.targets import Targets
+from slt.tokenizer import train_tokenizer
+from slt.training import train
+from slt.wikipedia import WikipediaText
+
+
+def main(dataset: str, teacher: str, decoder: str) -> None:
+    """Train a text decoder on one teacher's embeddings of monolingual text."""
+    params = read_params()
+    config = section(Sem2textConfig, params, f"{dataset}.sem2text")
+    decoder_config = section(DecoderConfig, params, f"{dataset}.decoders.{decoder}")
+    teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
+    inputs = [
+        paths.corpus_dir(dataset) / "manifest.parquet",
+        paths.wikipedia_dir(dataset, teacher),
+        paths.targets_dir(dataset, teacher),
+    ]
+    key = fingerprint(
+        "sem2text",
+        asdict(config),
+        asdict(decoder_config),
+        file_sha256(inputs[0]),
+        [folder_sha256(path) for path in inputs[1:]],
+    )
+    work = work_folder("sem2text", key)
+
+    clips = read_manifest(inputs[0])
+    wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
+    texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
+    if config.train_text:
+        own = [clip for clip in clips if clip.split == "train"]
+        texts, sems = texts + [clip.text for clip in own], np.concatenate([sems, targets.matrix([c.id for c in own])])
+    tokenizer = train_tokenizer(texts, decoder_config.vocabulary)
+    dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))
+    model = new_decoder(decoder_config, tokenizer, teacher_config.size, targets.space, config.seed)
+    phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems), dev)
+    done = train(phase, config.training, config.seed, work)
+    notes = {"sentences": len(texts), "cut_sentences": phase.cut}
+    save_model(work / "model", model, done, phase.select, notes)
+    tokenizer.save_pretrained(work / "model")
+    publish(work / "model", paths.sem2text_dir(dataset, teacher, decoder))
+    discard(work)
+
+
+if __name__ == "__main__":
+    run("sem2text", ["dataset", "teacher", "decoder"], main)

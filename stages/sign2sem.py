@@ -1,0 +1,42 @@
+"""Stage sign2sem: features and target SEMs to a sign encoder."""
+
+from dataclasses import asdict
+
+from slt import paths
+from slt.clips import load_clips
+from slt.config.base import read_params, section
+from slt.config.data import FramesConfig, TeacherConfig
+from slt.config.train import Sign2semConfig
+from slt.feature_set import FeatureSet
+from slt.model_folder import save_model
+from slt.sign2sem import Sign2sem, new_encoder
+from slt.stage import run
+from slt.store import discard, fingerprint, folder_sha256, publish, work_folder
+from slt.targets import Targets
+from slt.training import train
+
+
+def main(dataset: str, teacher: str) -> None:
+    """Train the sign encoder of a dataset on one teacher's sentence embeddings."""
+    params = read_params()
+    config = section(Sign2semConfig, params, f"{dataset}.sign2sem")
+    frames = section(FramesConfig, params, f"{dataset}.frames")
+    teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
+    inputs = [paths.features_dir(dataset), paths.targets_dir(dataset, teacher)]
+    key = fingerprint("sign2sem", asdict(config), asdict(teacher_config), [folder_sha256(path) for path in inputs])
+    work = work_folder("sign2sem", key)
+
+    features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
+    positions = config.encoder.positions
+    train_clips, dev_clips = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev"))
+    pipeline = {"frames": asdict(frames), "features": features.provenance}
+    model = new_encoder(config.encoder, teacher_config, targets.space, features.dim, pipeline, config.seed)
+    phase = Sign2sem(model, config, train_clips, dev_clips)
+    done = train(phase, config.training, config.seed, work)
+    save_model(work / "model", model, done, phase.select, {"shortened_train_clips": train_clips.shortened})
+    publish(work / "model", paths.sign2sem_dir(dataset, teacher))
+    discard(work)
+
+
+if __name__ == "__main__":
+    run("sign2sem", ["dataset", "teacher"], main)

@@ -1,0 +1,59 @@
+"""Batches hold every item once, keep to the budget, and depend on (seed, epoch) alone."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slt.batching import augment, epoch_batches, fill, pad_tokens, rng, subsample
+from slt.config.train import AugmentConfig
+
+LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=200)
+
+
+@given(LENGTHS, st.integers(1, 500), st.integers(0, 5), st.integers(0, 5))
+def test_every_item_once_and_within_the_budget(lengths: list[int], budget: int, seed: int, epoch: int) -> None:
+    batches = epoch_batches(lengths, budget, seed, epoch)
+    assert sorted(item for batch in batches for item in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[item] for item in batch) <= budget
+    assert batches == epoch_batches(lengths, budget, seed, epoch)
+
+
+def test_epochs_and_seeds_differ() -> None:
+    lengths = list(range(1, 101))
+    orders = [epoch_batches(lengths, 200, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+
+def test_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(16, 300, 2000).tolist()
+    batches = epoch_batches(lengths, 4096, 0, 0)
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert sum(lengths) / padded > 0.9
+
+
+def test_fill_keeps_the_order() -> None:
+    assert fill([2, 0, 1], [5, 1, 4], 10) == [[2, 0], [1]]
+
+
+def test_subsample_keeps_both_ends_and_short_clips() -> None:
+    clip = np.arange(100).reshape(100, 1)
+    short = subsample(clip, 10)
+    assert len(short) == 10 and short[0, 0] == 0 and short[-1, 0] == 99
+    assert subsample(clip, 100) is clip
+
+
+def test_augmentation_depends_on_its_key_alone_and_can_be_nothing() -> None:
+    clip = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float16)
+    strong = AugmentConfig(speed_min=0.5, speed_max=1.2, drop=0.3, noise=0.5)
+    nothing = AugmentConfig(speed_min=1.0, speed_max=1.0, drop=0.0, noise=0.0)
+    first, again, other = (augment(clip, strong, np.ones(4), rng(0, e, 7)) for e in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+    assert np.array_equal(augment(clip, nothing, np.ones(4), rng(0)), clip)
+
+
+def test_decoder_inputs_are_the_labels_shifted_behind_the_start_token() -> None:
+    inputs, labels = pad_tokens([[5, 6, 2], [7, 2]], start=0, pad=1)
+    assert inputs.tolist() == [[0, 5, 6], [0, 7, 1]]
+    assert labels.tolist() == [[5, 6, 2], [7, 2, -100]]

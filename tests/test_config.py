@@ -1,0 +1,92 @@
+"""A wrong parameter is one error that names its key and what to do."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slt.config.base import lookup, read_params
+from slt.config.run import read_run, row_config
+from slt.config.schema import check
+from slt.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def params() -> dict[str, Any]:
+    return copy.deepcopy(read_params(ROOT / "params.yaml"))
+
+
+def put(params: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    (lookup(params, ".".join(path)) if path else params)[last] = value
+
+
+def test_the_committed_parameters_are_sound(params: dict[str, Any]) -> None:
+    check(params)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("demo.features.bacth", 64, r"unknown key `demo\.features\.bacth`; did you mean `batch`"),
+        ("demo.features.batch", "64", r"demo\.features\.batch: expected int, found '64'"),
+        ("demo.features.batch", True, r"demo\.features\.batch: expected int"),
+        ("demo.finetune.training.lr", "3e-4", r"demo\.finetune\.training\.lr: expected a number.*write 1\.0e-3"),
+        ("demo.sign2sem.loss", "mae", r"demo\.sign2sem\.loss: expected one of 'mse', 'cosine', 'siamese'"),
+        ("demo.systems.sign2text.memory", "gloss", r"demo\.systems\.sign2text\.memory"),
+        ("demo.frames.quality", 101, r"demo\.frames: quality must be 1 to 100"),
+        ("demo.teachers.minilm", None, r"demo\.teachers\.minilm: expected a mapping"),
+        ("demo.corpus.max_dropped", {"train": 0}, r"demo\.corpus: max_dropped needs"),
+        ("demo.weights", {}, r"unknown section `demo\.weights`"),
+        ("typo", 3, r"typo: expected a dataset section"),
+        ("run.datasets", "demo", r"run\.datasets"),
+        ("run.rows.demo-sign2text.seed", 1.5, r"run\.rows\.demo-sign2text\.seed: expected int"),
+        ("run.rows.demo-sign2text.teacher", "e5", r"add to run\.sem2text the line `demo-e5-sltr: \{dataset: demo, tea"),
+        ("run.rows.demo-sign2text.system", "sign2gloss", r"demo\.systems\.sign2gloss"),
+        ("run.rows.demo-sign2semtext.baseline", "nothing", r"no row `nothing` in run\.rows"),
+        ("run.targets", {}, r"add to run\.targets the line `demo-minilm: \{dataset: demo, teacher: minilm\}`"),
+        ("run.sem2text", {"x": {"dataset": "demo", "teacher": "minilm", "decoder": "sltr"}}, r"rename this entry to"),
+    ],
+)
+def test_a_wrong_parameter_is_named(params: dict[str, Any], key: str, value: Any, message: str) -> None:
+    put(params, key, value)
+    with pytest.raises(ConfigError, match=message):
+        check(params)
+
+
+def test_a_missing_key_is_named(params: dict[str, Any]) -> None:
+    del params["demo"]["sign2sem"]["encoder"]["heads"]
+    with pytest.raises(ConfigError, match=r"missing key `demo\.sign2sem\.encoder\.heads` \(int\)"):
+        check(params)
+
+
+def test_an_unknown_row_lists_the_known_ones(params: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="no row `sign2txt` in run.rows, which has: demo-sign2text"):
+        row_config(params, "sign2txt")
+
+
+def test_whole_numbers_are_fine_where_numbers_are_asked_for(params: dict[str, Any]) -> None:
+    put(params, "demo.finetune.training.clip_norm", 1)
+    check(params)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "a: [1", "\x00"])
+def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"params\.yaml"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_params_hold_no_yaml_anchors(params: dict[str, Any]) -> None:
+    import yaml
+
+    tokens = yaml.scan((ROOT / "params.yaml").read_text())
+    assert not [token for token in tokens if isinstance(token, (yaml.AnchorToken, yaml.AliasToken))]
+    assert "<<:" not in (ROOT / "params.yaml").read_text()
+
+
+def test_every_row_is_reachable(params: dict[str, Any]) -> None:
+    assert len(read_run(params).rows) >= 4

