@@ -51,7 +51,9 @@ class Teacher:
         log.info("loading the teacher %s", config.model)
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # of loading weights: a fraction of a second, drawn even where there is no terminal
         try:
             model = SentenceTransformer(
                 str(path), device=device_name(), local_files_only=True, model_kwargs={"dtype": torch.float32}

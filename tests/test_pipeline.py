@@ -1,0 +1,206 @@
+"""A miniature of the whole paper in a fresh clone: every stage for real, then what re-runs when a parameter changes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+KEEP = ("demo-sign2text", "demo-sign2semtext-frames")
+MINIATURE = {
+    "corpus.options.train_clips": 24,
+    "corpus.options.dev_clips": 8,
+    "corpus.options.test_clips": 8,
+    "corpus.options.sentences": 300,
+    "frames.clips_per_shard": 8,
+    "frames.size": 64,
+    "wikipedia.dev_sentences": 20,
+    "sign2sem.training.max_steps": 6,
+    "sign2sem.training.warmup_steps": 2,
+    "sign2sem.training.validate_every": 3,
+    "sign2sem.encoder.layers": 1,
+    "sem2text.training.max_steps": 6,
+    "sem2text.training.warmup_steps": 2,
+    "sem2text.training.validate_every": 3,
+    "decoders.sltr.layers": 1,
+    "decoders.sltr.vocabulary": 400,
+    "decoders.sltr.max_tokens": 16,
+    "finetune.training.max_steps": 6,
+    "finetune.training.warmup_steps": 2,
+    "finetune.training.validate_every": 3,
+    "evaluate.max_tokens": 12,
+    "evaluate.beam": 2,
+}
+
+
+def put(params: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        params = params[part]
+    assert last in params, key
+    params[last] = value
+
+
+def shell(clone: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    drop = {"SLT_RAW", "SLT_WORK", "SLT_DEVICE"}
+    inherited = {key: value for key, value in os.environ.items() if key not in drop}
+    return subprocess.run(
+        command,
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**inherited, "PATH": path, "HF_HUB_OFFLINE": "1", **environment},
+    )
+
+
+def make_clone(folder: Path) -> Path:
+    """What git would hand to a stranger, uncommitted changes included, with miniature parameters."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for key, value in MINIATURE.items():
+        put(params["demo"], key, value)
+    params["run"]["rows"] = {name: row for name, row in params["run"]["rows"].items() if name in KEEP}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    for command in (
+        ["git", "init", "-q"],
+        ["git", "config", "user.email", "test@example.org"],
+        ["git", "config", "user.name", "test"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-qm", "miniature"],
+    ):
+        assert shell(folder, *command).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = make_clone(tmp_path_factory.mktemp("clone"))
+    done = shell(folder, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert shell(folder, "git", "add", "-A").returncode == 0
+    assert shell(folder, "git", "commit", "-qm", "reproduced").returncode == 0
+    yield folder
+
+
+@pytest.fixture
+def params(clone: Path) -> Iterator[Path]:
+    """params.yaml of the clone, put back after the test."""
+    path = clone / "params.yaml"
+    before = path.read_text()
+    yield path
+    path.write_text(before)
+
+
+def would_run(clone: Path) -> set[str]:
+    dry = shell(clone, "dvc", "repro", "--dry", "--allow-missing")
+    assert dry.returncode == 0, dry.stderr
+    return set(re.findall(r"Running stage '([^']+)'", dry.stdout))
+
+
+def test_every_stage_ran_and_the_table_has_every_row(clone: Path) -> None:
+    lock = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    kinds = {name.split("@")[0] for name in lock}
+    assert kinds == set(yaml.safe_load((clone / "dvc.yaml").read_text())["stages"])
+    table = (clone / "metrics" / "demo.md").read_text()
+    assert all(row in table for row in KEEP)
+    summary = json.loads((clone / "metrics" / "summary.json").read_text())
+    assert summary
+
+
+def test_a_second_repro_runs_nothing(clone: Path) -> None:
+    assert would_run(clone) == set()
+    assert "up to date" in shell(clone, "dvc", "status").stdout
+
+
+def test_a_clone_without_data_says_that_nothing_changed(clone: Path, tmp_path: Path) -> None:
+    assert subprocess.run(["git", "clone", "-q", str(clone), str(tmp_path / "bare")], check=False).returncode == 0
+    assert not (tmp_path / "bare" / "data" / "demo").exists()
+    assert would_run(tmp_path / "bare") == set()
+
+
+ALL_ROWS = {f"{stage}@{row}" for stage in ("finetune", "evaluate") for row in KEEP}
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [
+        ("demo.corpus.options.crf=30", {"corpus@demo"}),
+        ("demo.frames.quality=80", {"frames@demo"}),
+        ("demo.features.pool=max", {"features@demo"}),
+        ("demo.teachers.minilm.center=false", {"targets@demo-minilm", "wikipedia@demo-minilm"}),
+        ("demo.wikipedia.min_words=5", {"wikipedia@demo-minilm"}),
+        ("demo.sign2sem.loss=cosine", {"sign2sem@demo-minilm"}),
+        ("demo.sign2sem.encoder.dropout=0.2", {"sign2sem@demo-minilm"}),
+        ("demo.decoders.sltr.width=128", {"sem2text@demo-minilm-sltr"}),
+        ("demo.sem2text.training.lr=0.002", {"sem2text@demo-minilm-sltr"}),
+        ("demo.finetune.training.max_steps=7", ALL_ROWS),
+        (
+            "demo.systems.sign2semtext_frames.sem_weight=0.5",
+            {"finetune@demo-sign2semtext-frames", "evaluate@demo-sign2semtext-frames"},
+        ),
+        ("demo.evaluate.beam=3", {"evaluate@demo-sign2text", "ceiling@demo-minilm-sltr"}),
+        ("run.rows.demo-sign2text.seed=2", {"finetune@demo-sign2text", "evaluate@demo-sign2text"}),
+    ],
+)
+def test_an_override_reruns_what_depends_on_it(clone: Path, params: Path, override: str, first: set[str]) -> None:
+    from dvc.utils.hydra import apply_overrides  # what `dvc exp run -S` calls
+
+    apply_overrides(params, [override])
+    running = would_run(clone)
+    assert first <= running
+    assert "tables" in running
+    if override.startswith("demo.systems"):
+        assert running == first | {"tables"}
+    if "evaluate" in override:
+        assert not {name for name in running if name.startswith(("finetune", "sem2text", "sign2sem"))}
+    if "sign2sem.loss" in override:
+        assert not running & {"features@demo", "targets@demo-minilm", "sem2text@demo-minilm-sltr"}
+
+
+def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:
+    clip = next((clone / "data/demo/corpus/raw/videos").glob("test*.mp4"))
+    done = shell(clone, sys.executable, "-m", "slt.cli", "translate", str(clip), "--model", f"data/finetune/{KEEP[1]}", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert result["frames"] > 5
+    assert len(result["n_best"]) == 4 and len(result["nearest_training_sentences"]) == 5
+    scores = [entry["score"] for entry in result["n_best"]]
+    assert scores == sorted(scores, reverse=True)
+    hypotheses = (clone / "data/evaluations/rows" / KEEP[1] / "hypotheses.jsonl").read_text().splitlines()
+    stored = [json.loads(line) for line in hypotheses]
+    assert {line["condition"] for line in stored} >= {"model", "oracle_sem", "shuffled_sem", "constant"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "message"),
+    [
+        ("finetune", ["--row", "nothing"], "no row `nothing` in run.rows"),
+        ("features", ["--dataset", "phoenix"], "no key `phoenix"),
+        ("targets", ["--dataset", "demo", "--teacher", "labse"], "no key `demo.teachers.labse`"),
+    ],
+)
+def test_a_wrong_name_is_one_line_not_a_traceback(clone: Path, stage: str, arguments: list[str], message: str) -> None:
+    done = shell(clone, sys.executable, "-m", f"stages.{stage}", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
