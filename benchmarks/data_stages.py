@@ -184,7 +184,7 @@ def memory(folder: Path) -> None:
 
 
 def child(stage: str) -> None:
-    config = replace(FRAMES, stride=6)
+    config = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
     if stage == "frames":
         make_frames(config, Path("manifest.parquet"), Path("frames"), KEEP_ALL)
     else:
@@ -193,7 +193,9 @@ def child(stage: str) -> None:
         small = replace(FEATURES, backbone=SMALL, weights="../small.pth")
         make_features(small, config.size, Path("frames"), Path("features"))
     clips = read_json(Path(stage) / f"{stage}.json")["clips"]
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # not this process' ru_maxrss, which starts at the size of the process that started it
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    used = int(status.partition("VmHWM:")[2].split()[0])
     processes = min(workers(), -(-clips // config.clips_per_shard)) if stage == "frames" else 1
     if processes > 1:
         used += processes * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -100,11 +100,13 @@ def _part(records: Sequence[Record], config: EvaluateConfig) -> dict[str, Any]:
 
 def _bleu_content(records: Sequence[Record], config: EvaluateConfig, language: str | None) -> dict[str, Any]:
     if language not in FUNCTION_WORDS:
-        return no_score(f"no list of function words for language {language}")
+        return no_score(
+            f"no list of function words for {f'language `{language}`' if language else 'an unnamed language'}"
+        )
     metric = SacrebleuMetric(
         "bleu_content",
         lambda: BLEU(force=True, tokenize="none"),
-        f"|tok:13a|dropped:punctuation,function-words-{language}",
+        f"|text:13a-tokens-without-punctuation-and-function-words-{language}",
     )
     statistics = metric.statistics(
         [content_words(record.hypothesis, language) for record in records],

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from slt import video
 from slt.config.data import FramesConfig
-from slt.errors import DataError, StoreError
+from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import SPLITS, Clip, read_manifest
 from slt.paths import resolve
 from slt.stage import progress
@@ -110,7 +110,10 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
 
 def workers() -> int:
     """Processes to decode with: ``SLT_WORKERS``, else one per core. No parameter: shards are the same."""
-    return max(1, int(os.environ.get("SLT_WORKERS") or os.cpu_count() or 1))
+    given = os.environ.get("SLT_WORKERS") or str(os.cpu_count() or 1)
+    if not given.isdigit() or int(given) < 1:
+        raise ConfigError(f"SLT_WORKERS is `{given}`; set it to a whole number of processes, or unset it")
+    return int(given)
 
 
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:

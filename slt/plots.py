@@ -16,7 +16,7 @@ from slt.store import replacing
 from slt.tables import DatasetResults, score_of
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that pairs repeat after 56 rows
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that pairs repeat only after 56 rows
 MAP_CLIPS = 100  # more pairs than this hide each other
 MAP_LEAST = 8  # fewer make no map
 DEV_BLEU = "dev_bleu"
@@ -52,7 +52,7 @@ def training_curves(results: Iterable[DatasetResults]) -> Iterable[tuple[str, st
         for name, row in result.rows.items():
             for point in row.curves:
                 if point.series == DEV_BLEU:
-                    yield result.dataset, name, point.step, point.value
+                    yield result.dataset, name, point.step, float(f"{point.value:.6g}")
 
 
 def bleu_by_length(results: Iterable[DatasetResults]) -> Iterable[tuple[Any, ...]]:
@@ -74,20 +74,15 @@ def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
     for panel, result in zip(panels, results, strict=True):
         names = list(result.rows)
         for split, offset, style in (
-            ("test", 0.0, {"fmt": "o", "markersize": 7}),
-            ("dev", 0.22, {"fmt": "o", "markersize": 5, "markerfacecolor": "white", "alpha": 0.75}),
+            ("test", 0.0, {"fmt": "o", "markersize": 7, "capsize": 3}),
+            ("dev", 0.24, {"fmt": "o", "markersize": 5, "capsize": 3, "markerfacecolor": "white", "alpha": 0.75}),
         ):
+            panel.errorbar([], [], xerr=[], color="0.25", label=split, **style)  # for the legend: of no row's colour
             for i, name in enumerate(names):
                 score = score_of(result.rows[name], split, "model", "bleu")
-                if score["value"] is None:
-                    continue
-                arms = [[score["value"] - score["low"]], [score["high"] - score["value"]]]
-                label = split if i == 0 else None
-                # the percentile interval of a bootstrap need not hold the value itself
-                arms = np.maximum(arms, 0).tolist()
-                panel.errorbar(
-                    [score["value"]], [i + offset], xerr=arms, color=_colour(i), capsize=3, label=label, **style
-                )
+                if score["value"] is not None:
+                    arms = _arms(*(np.array([score[key]]) for key in ("value", "low", "high")))
+                    panel.errorbar([score["value"]], [i + offset], xerr=arms, color=_colour(i), **style)
         for i, (name, ceiling) in enumerate(result.ceilings.items()):
             value = score_of(ceiling, "test", "oracle_sem", "bleu")["value"]
             if value is not None:
@@ -115,9 +110,8 @@ def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
             own = [point for point in points if point[1] == name]
             x = [buckets.index(point[2]) + (i - (len(names) - 1) / 2) * 0.7 / max(len(names), 4) for point in own]
             value, low, high = (np.array([float(point[k]) for point in own]) for k in (4, 5, 6))
-            arms = np.maximum([value - low, high - value], 0)
             style = {"fmt": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2, "linewidth": 1.2}
-            panel.errorbar(x, value, yerr=arms, color=_colour(i), label=name, **style)
+            panel.errorbar(x, value, yerr=_arms(value, low, high), color=_colour(i), label=name, **style)
         panel.set_xticks(range(len(buckets)), [f"{words}\nn={counts[words]}" for words in buckets])
         panel.set_ylim(bottom=0)
         panel.set_xlabel("words in the reference")
@@ -172,6 +166,11 @@ def sem_map(name: str, sems: Sems) -> Any:
     panel.set_title(f"{name}: {count} test clips, t-SNE", loc="left", fontsize=11)
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _arms(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Arms of error bars, 2 × points; none where a bootstrap interval does not reach the value itself."""
+    return np.maximum([value - low, high - value], 0)
 
 
 def _colour(i: int) -> str:

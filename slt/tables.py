@@ -214,18 +214,16 @@ class Notes:
         return [f"[^{number}]: {text}" for number, text in enumerate(self.texts, start=1)]
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, padded to be read as plain text: first column left, the others right."""
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> list[str]:
+    """Lines of a Markdown table, padded to be read as plain text: the first ``words`` columns left, figures right."""
     rows = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in [list(header), *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        first, *others = (
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "| " + " | ".join([first, *others]) + " |"
+        pairs = enumerate(zip(cells, widths, strict=True))
+        return "| " + " | ".join(cell.ljust(w) if i < words else cell.rjust(w) for i, (cell, w) in pairs) + " |"
 
-    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    rule = "|" + "|".join("-" * (w + 2) if i < words else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
     return [line(header), rule, *(line(row) for row in rows), ""]
 
 
@@ -287,7 +285,7 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
         table.append(
             [*cells, _signed(bleu_test) if bleu_test else "", f"{bleu_test['p_value']:.3f}" if bleu_test else ""]
         )
-    return markdown_table([*header, "BLEU – baseline", "p"], table)
+    return markdown_table([*header, "Δ BLEU to baseline", "p"], table)
 
 
 def _gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
@@ -311,7 +309,7 @@ def _comparisons(rows: dict[str, Any]) -> list[str]:
     if not table:
         return []
     lines = ["Test differences to the baseline, paired bootstrap:", ""]
-    return [*lines, *markdown_table(["row", "baseline", "metric", "difference", "p"], table)]
+    return [*lines, *markdown_table(["row", "baseline", "metric", "difference", "p"], table, 3)]
 
 
 def _training(entries: dict[str, Any], notes: Notes) -> list[str]:
@@ -323,24 +321,22 @@ def _training(entries: dict[str, Any], notes: Notes) -> list[str]:
         if training["plateaued"] is False:
             plateaued += notes.mark("dev score still rising when training ended: more steps may change this row")
         seed = "" if entry["seed"] is None else str(entry["seed"])
-        model = [entry["system"] or "sem2text", entry["teacher"], entry["decoder"], seed]
+        model = [entry["system"] or "sem2text", entry["teacher"], entry["decoder"], str(provenance.get("backbone", ""))]
         steps = [str(training["steps"]), str(training.get("best_step", ""))]
-        table.append(
-            [name, *model, *steps, plateaued, str(provenance.get("backbone", "")), words[provenance["gloss_free"]]]
-        )
+        table.append([name, *model, words[provenance["gloss_free"]], seed, *steps, plateaued])
     header = [
         "row",
         "system",
         "teacher",
         "decoder",
+        "backbone",
+        "gloss-free",
         "seed",
         "steps",
         "best step",
         "plateaued",
-        "backbone",
-        "gloss-free",
     ]
-    return ["What was trained:", "", *markdown_table(header, table)]
+    return ["What was trained:", "", *markdown_table(header, table, 6)]
 
 
 def _ceilings(ceilings: dict[str, Any]) -> list[str]:

@@ -190,6 +190,17 @@ def test_a_set_holds_what_the_backbone_gives(config: FeaturesConfig, shards: Pat
     assert [shard["clips"] for shard in index["shards"]] == [2, 2, 1]
 
 
+def test_a_shard_of_which_every_clip_was_dropped_is_empty(config: FeaturesConfig, checkout: Path) -> None:
+    write_video(checkout / "good.mp4", pictures(4, SIZE, SIZE))
+    names = {"a": "gone", "b": "gone", "c": "good"}
+    clips = [Clip(i, "train", "en", "ase", str(checkout / f"{name}.mp4"), "text") for i, name in names.items()]
+    write_manifest(checkout / "manifest.parquet", clips)
+    frames_config = FramesConfig(size=SIZE, fit="stretch", stride=1, quality=95, clips_per_shard=2)
+    make_frames(frames_config, checkout / "manifest.parquet", Path("frames"), {"train": 2, "dev": 0, "test": 0})
+    make_features(config, SIZE, Path("frames"), Path("features"))
+    assert FeatureSet.open(Path("features")).lengths == {"c": 4}
+
+
 def test_a_missing_clip_is_named(stored: Path) -> None:
     found = FeatureSet.open(stored)
     assert "clip9" not in found and "clip4" in found

@@ -11,7 +11,7 @@ from test_video import pictures, write_video
 
 from slt import frames as frames_module
 from slt.config.data import FramesConfig
-from slt.errors import DataError, StoreError
+from slt.errors import ConfigError, DataError, StoreError
 from slt.frames import make_frames
 from slt.manifest import Clip, write_manifest
 from slt.store import iter_rows, read_json, read_metadata, read_table
@@ -69,6 +69,15 @@ def test_bytes_do_not_depend_on_the_number_of_workers(manifest: Path, monkeypatc
     one = make_frames(CONFIG, manifest, Path("one"), NONE)
     monkeypatch.setenv("SLT_WORKERS", "2")
     assert make_frames(CONFIG, manifest, Path("two"), NONE) == one
+
+
+@pytest.mark.parametrize("value", ["two", "0", "-1"])
+def test_an_odd_number_of_workers_is_a_config_error(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SLT_WORKERS", value)
+    with pytest.raises(ConfigError, match=f"SLT_WORKERS is `{value}`"):
+        make_frames(CONFIG, manifest, Path("out"), NONE)
 
 
 def test_stride_keeps_every_nth_frame(manifest: Path) -> None:

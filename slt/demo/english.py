@@ -325,8 +325,8 @@ class Wording:
         value = words.number(measure.value)
         if measure.unit == "PERCENT":
             return Parts(
-                [f"the chance of {noun.text} {self._be()} {value} percent", f"there is a {value} percent chance of {noun.text}"],
-                [f"a {value} percent chance of {noun.text}", f"a chance of {noun.text} of {value} percent"],
+                [f"the chance of {noun.text} {self._be()} {value} percent", f"there is {_article(value)} {value} percent chance of {noun.text}"],
+                [f"{_article(value)} {value} percent chance of {noun.text}", f"a chance of {noun.text} of {value} percent"],
             )
         if measure.unit == "KILOMETRE":
             verb = self.pick((("reach", "reaches"), ("go up to", "goes up to")))

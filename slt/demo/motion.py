@@ -30,7 +30,7 @@ SHAPES = {
     "pinky": (0.0, 0, 0, 0, 1, 0.4, 0),
 }
 PLACES = {
-    "high": (29, 20), "brow": (10, 13), "ear": (22, 27), "cheek": (17, 36), "chin": (5, 45), "shoulder": (22, 54),
+    "high": (29, 25), "brow": (10, 13), "ear": (22, 27), "cheek": (17, 36), "chin": (5, 45), "shoulder": (22, 54),
     "contra": (-18, 58), "chest": (7, 65), "centre": (8, 83), "side": (33, 66), "low": (26, 93),
 }  # fmt: skip
 TURNS = {"up": 0.0, "in": -math.pi / 2, "down": math.pi, "out": math.pi / 2}

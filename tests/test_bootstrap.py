@@ -1,0 +1,103 @@
+"""Intervals and paired tests against sacrebleu's significance module and command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest, _bootstrap_resample
+
+from slt.bootstrap import bootstrap, draw, interval, paired_test, resample
+from slt.errors import DataError
+from slt.metrics import BLEU_13A, CHRF2, Statistics
+from test_metrics import corrupted, sentences
+
+REFERENCES = sentences(120, 1)
+SYSTEMS = {"base": corrupted(REFERENCES, 0.60, 2), "near": corrupted(REFERENCES, 0.62, 3), "far": corrupted(REFERENCES, 0.8, 4)}
+
+
+def statistics(system: str, metric=BLEU_13A) -> Statistics:
+    return metric.statistics(SYSTEMS[system], [[reference] for reference in REFERENCES])
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(BLEU_13A, BLEU()), (CHRF2, CHRF())])
+def test_each_resample_is_sacrebleus(ours, theirs) -> None:
+    own = statistics("base", ours)
+    _, scores = _bootstrap_resample(own.values.astype(int).tolist(), theirs, 1000)
+    assert resample(own, draw(120)) == pytest.approx([score.score for score in scores], abs=1e-4)  # float32 there
+
+
+def test_paired_p_values_are_those_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "ref").write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
+    for name, hypotheses in SYSTEMS.items():
+        (tmp_path / name).write_text("\n".join(hypotheses) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", *SYSTEMS, "-m", "bleu", "chrf", "--paired-bs", "-w", "2"]
+    output = subprocess.run([*command, "-f", "json"], cwd=tmp_path, capture_output=True, check=True, text=True).stdout
+    printed = {entry["system"].split()[-1]: entry for entry in json.loads(output)}
+    for metric, key in ((BLEU_13A, "BLEU"), (CHRF2, "chrF2")):
+        for name in ("near", "far"):
+            expected = printed[name][key]
+            score = bootstrap(statistics(name, metric), draw(120))
+            assert round(score.value, 2) == expected["score"]
+            assert (round(score.mean, 2), round(score.half_width, 2)) == (expected["mean"], expected["ci"])
+            test = paired_test(statistics(name, metric), statistics("base", metric), draw(120))
+            assert test.p_value == pytest.approx(expected["p_value"], abs=1e-12)
+    assert printed["near"]["BLEU"]["p_value"] > 0.05 > printed["far"]["BLEU"]["p_value"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 12345])
+def test_paired_p_values_for_other_seeds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", str(seed))
+    metrics = {"BLEU": BLEU(), "chrF2": CHRF()}
+    _, table = PairedTest(list(SYSTEMS.items()), metrics, [REFERENCES], test_type="bs", n_samples=500)()
+    for metric, key in ((BLEU_13A, "BLEU"), (CHRF2, "chrF2")):
+        for i, name in enumerate(SYSTEMS):
+            if name != "base":
+                test = paired_test(statistics(name, metric), statistics("base", metric), draw(120, 500, seed))
+                assert test.p_value == pytest.approx(table[key][i].p_value, abs=1e-12)
+
+
+def test_the_interval_of_a_difference_is_of_the_same_resamples() -> None:
+    test = paired_test(statistics("far"), statistics("base"), draw(120))
+    differences = np.sort(resample(statistics("far"), draw(120)) - resample(statistics("base"), draw(120)))
+    assert (test.low, test.high) == (differences[25], differences[974])
+    assert test.low < test.difference < test.high
+    back = paired_test(statistics("base"), statistics("far"), draw(120))
+    assert (back.difference, back.low, back.high) == (-test.difference, -test.high, -test.low)
+    assert back.p_value == test.p_value
+
+
+def test_a_system_does_not_differ_from_itself() -> None:
+    test = paired_test(statistics("base"), statistics("base"), draw(120))
+    assert (test.difference, test.low, test.high, test.p_value) == (0, 0, 0, 1)
+
+
+def test_one_draw_serves_all_systems_of_a_split() -> None:
+    drawn = draw(50, 300, 7)
+    assert drawn is draw(50, 300, 7)
+    assert (drawn.counts.sum(axis=1) == 50).all()
+    with pytest.raises(ValueError, match="read-only"):
+        drawn.counts[0, 0] = 1
+    assert not np.array_equal(drawn.counts, draw(50, 300, 8).counts)
+
+
+def test_confidence_sets_the_width() -> None:
+    scores = np.arange(1000.0)
+    assert interval(scores, 0.95) == (25, 974)
+    assert interval(scores, 0.9) == (50, 949)
+    assert bootstrap(statistics("base"), draw(120, 1000, 12345, 0.8)).half_width < bootstrap(
+        statistics("base"), draw(120)
+    ).half_width
+
+
+def test_what_does_not_belong_together_is_refused() -> None:
+    with pytest.raises(DataError, match="120 sentences, but the draw is of 119"):
+        bootstrap(statistics("base"), draw(119))
+    with pytest.raises(DataError, match="cannot compare bleu"):
+        paired_test(statistics("base"), statistics("base", CHRF2), draw(120))
+    with pytest.raises(DataError, match="no sentence"):
+        draw(0)
