@@ -29,6 +29,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from slt import wikitext
@@ -387,4 +388,4 @@ class WikipediaText:
         for shard in self.shards:
             if shard[split]:
                 table = read_table(self.folder / shard["file"], [*columns, "split"])
-                yield table.filter(pa.compute.equal(table.column("split"), split))
+                yield table.filter(pc.equal(table.column("split"), split))

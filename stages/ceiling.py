@@ -3,6 +3,7 @@
 from slt import paths
 from slt.conditions import ceiling_records
 from slt.config.base import read_params, section
+from slt.config.data import CorpusConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.decoding import Search
 from slt.evaluations import Info, Point, write_evaluation
@@ -17,7 +18,9 @@ from slt.tokenizer import load_tokenizer
 
 def main(dataset: str, teacher: str, decoder: str) -> None:
     """Reconstruct dev and test sentences from their true embeddings and score them."""
-    config = section(EvaluateConfig, read_params(), f"{dataset}.evaluate")
+    params = read_params()
+    config = section(EvaluateConfig, params, f"{dataset}.evaluate")
+    language = section(CorpusConfig, params, f"{dataset}.corpus").language
     folder = paths.sem2text_dir(dataset, teacher, decoder)
     clips = read_manifest(paths.corpus_dir(dataset) / "manifest.parquet")
     targets = Targets.open(paths.targets_dir(dataset, teacher))
@@ -32,7 +35,8 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     name = paths.ceiling_dir(dataset, teacher, decoder)
     work = work_folder("ceiling", fingerprint("ceiling", name.name))
     out = work / name.name
-    write_evaluation(out, records, info, score_folder(records, config), [Point(*point) for point in curves])
+    scores = score_folder(records, config, language=language)
+    write_evaluation(out, records, info, scores, [Point(*point) for point in curves])
     publish(out, name)
     discard(work)
 

@@ -4,11 +4,12 @@ from slt import paths
 from slt.clips import load_clips
 from slt.conditions import system_records
 from slt.config.base import read_params, section
+from slt.config.data import CorpusConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import row_config
 from slt.config.train import Sign2semConfig, SystemConfig
 from slt.decoding import Search
-from slt.evaluations import Info, Point, write_evaluation
+from slt.evaluations import Info, Point, check_clips, write_evaluation
 from slt.feature_set import FeatureSet
 from slt.model_folder import load_model, load_training
 from slt.scoring import score_folder
@@ -26,6 +27,7 @@ def main(row: str) -> None:
     config = section(EvaluateConfig, params, f"{dataset}.evaluate")
     system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
     positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
+    language = section(CorpusConfig, params, f"{dataset}.corpus").language
     folder = paths.finetune_dir(row)
     features = FeatureSet.open(paths.features_dir(dataset))
     targets = Targets.open(paths.targets_dir(dataset, row_.teacher))
@@ -46,7 +48,8 @@ def main(row: str) -> None:
         baseline=row_.baseline,
     )
     work = work_folder("evaluate", fingerprint("evaluate", row))
-    scores = score_folder(records, config, sems)
+    check_clips(records, [*dev.clips, *test.clips], row)
+    scores = score_folder(records, config, sems, language=language)
     write_evaluation(work / "out", records, info, scores, [Point(*point) for point in curves], sems)
     publish(work / "out", paths.evaluation_dir(row))
     discard(work)

@@ -15,7 +15,8 @@ from slt.bootstrap import bootstrap, draw
 from slt.errors import DataError
 from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, MeanMetric, Score, corpus_statistics
 
-WORDS = "am Tag regnet es im Norden, im Süden 10 Grad und nachts schneit's auf den Höhen nicht (Wind aus West).".split()
+TEXT = "am Tag regnet es im Norden, im Süden 10 Grad und nachts schneit's auf den Höhen nicht (Wind aus West)."
+WORDS = TEXT.split()
 
 
 def sentences(n: int, seed: int) -> list[str]:

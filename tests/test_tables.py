@@ -19,7 +19,8 @@ from slt.scoring import score_folder
 from slt.tables import collect, write_tables
 
 CONFIG = EvaluateConfig(beam=4, length_penalty=1.0, max_tokens=30, batch=8, resamples=200)
-WORDS = "the rain will come from north and south tonight with strong wind over hills not sun tomorrow snow falls".split()
+TEXT = "the rain will come from north and south tonight with strong wind over hills not sun tomorrow snow falls"
+WORDS = TEXT.split()
 ROWS = {"a-text": (0.6, None), "b-pipeline": (0.5, "a-text"), "c-multitask": (0.8, "a-text")}
 
 
@@ -82,9 +83,7 @@ def fake_run(root: Path, several: bool = False) -> RunConfig:
     info = Info("demo", "minilm", "sltr", {"gloss_free": True}, {"steps": 1500, "plateaued": True})
     ceiling = root / paths.ceiling_dir("demo", "minilm", "sltr")
     write_evaluation(ceiling, records, info, score_folder(records, CONFIG), [])
-    rows = {
-        name: Row("demo", name[2:], "minilm", "sltr", 1, baseline) for name, (_, baseline) in ROWS.items()
-    }
+    rows = {name: Row("demo", name[2:], "minilm", "sltr", 1, baseline) for name, (_, baseline) in ROWS.items()}
     return RunConfig(("demo",), {}, {"demo-minilm-sltr": Sem2textRun("demo", "minilm", "sltr")}, rows)
 
 
@@ -92,3 +91,185 @@ def fake_run(root: Path, several: bool = False) -> RunConfig:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     monkeypatch.chdir(tmp_path)
     return fake_run(tmp_path)
+
+
+def test_a_folder_reads_back_as_written(run: RunConfig) -> None:
+    evaluation = read_evaluation(paths.evaluation_dir("c-multitask"))
+    assert sorted(evaluation.records, key=str) == sorted(fake_records(0.8), key=str)
+    assert (evaluation.name, evaluation.info.baseline) == ("c-multitask", "a-text")
+    assert evaluation.curves[0] == Point(50, "dev_bleu", evaluation.curves[0].value)
+    assert evaluation.sems is not None
+    assert np.array_equal(evaluation.sems.true, fake_sems(fake_records(0.8), 0.8).true.astype(np.float32))
+    assert read_evaluation(paths.evaluation_dir("a-text")).sems is None
+    ceiling = read_evaluation(paths.ceiling_dir("demo", "minilm", "sltr"))
+    assert (ceiling.name, ceiling.info.row) == ("demo-minilm-sltr", None)
+
+
+def test_a_line_separator_in_a_hypothesis_survives(tmp_path: Path) -> None:
+    record = dataclasses.replace(fake_records(0.5)[0], hypothesis="a\u2028b\x85c\nd")
+    info = Info("demo", "minilm", "sltr", {"gloss_free": True}, {"steps": 1, "plateaued": True}, row="x")
+    write_evaluation(tmp_path, [record], info, {}, [])
+    assert read_evaluation(tmp_path).records == [record]
+
+
+def test_hypotheses_changed_after_scoring_are_refused(run: RunConfig) -> None:
+    path = paths.evaluation_dir("a-text") / "hypotheses.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("rain", "sun", 1), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"a-text/hypotheses\.jsonl: changed since it was scored"):
+        collect(run)
+
+
+def test_an_unevaluated_row_is_named(run: RunConfig) -> None:
+    rows = {**run.rows, "d-new": dataclasses.replace(run.rows["a-text"])}
+    with pytest.raises(DataError, match=r"rows/d-new/info\.json: no such file"):
+        collect(dataclasses.replace(run, rows=rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda records: records[1:], r"dev: .*lacks 1 of them: dev-000"),
+        (lambda records: [*records, records[0]], "dev: clip dev-000 has two `model` hypotheses"),
+        (
+            lambda records: [dataclasses.replace(r, id="dev-001") if r.id == "test-001" else r for r in records],
+            "clip dev-001 is in dev and in test",
+        ),
+        (lambda records: [dataclasses.replace(records[0], reference="other"), *records[1:]], "'other'"),
+        (lambda records: [dataclasses.replace(records[0], split="train"), *records[1:]], "split `train`"),
+        (lambda records: [], "no hypothesis"),
+    ],
+)
+def test_clips_that_do_not_match_the_manifest_are_refused(change, message: str) -> None:
+    records = fake_records(0.5)
+    clips = [
+        Clip(r.id, r.split, "en", "mis", "v.mp4", r.reference, references=r.references)
+        for r in records
+        if r.condition == "model"
+    ]
+    check_clips(records, clips, "a-text")
+    with pytest.raises(DataError, match=message) as error:
+        check_clips(change(records), clips, "a-text")
+    assert "a-text" in str(error.value)
+
+
+def test_a_control_that_misses_a_clip_is_refused(tmp_path: Path) -> None:
+    records = [r for r in fake_records(0.5) if (r.condition, r.id) != ("constant", "test-007")]
+    with pytest.raises(DataError, match=r"row \(constant\) lacks 1 of them: test-007"):
+        score_folder_of(records, "row", tmp_path)
+
+
+def score_folder_of(records: list[Record], row: str, folder: Path, resamples: int = 200) -> None:
+    info = Info("demo", "minilm", "sltr", {"gloss_free": True}, {"steps": 1, "plateaued": True}, row=row)
+    config = dataclasses.replace(CONFIG, resamples=resamples)
+    scores = score_folder(records, config) if len({r.condition for r in records}) == 1 else {}
+    write_evaluation(folder, records, info, scores, [])
+
+
+def test_rows_on_different_clips_or_settings_are_not_compared(run: RunConfig) -> None:
+    folder = paths.evaluation_dir("b-pipeline")
+    records = fake_records(0.5, conditions=False)
+    for path in folder.iterdir():
+        path.unlink()
+    score_folder_of([r for r in records if r.id != "test-003"], "b-pipeline", folder)
+    with pytest.raises(DataError, match=r"test: a-text and b-pipeline .* b-pipeline lacks 1 of them: test-003"):
+        collect(run)
+    score_folder_of([dataclasses.replace(r, reference=r.reference + "x") for r in records], "b-pipeline", folder)
+    with pytest.raises(DataError, match="a-text and b-pipeline have different references for clip"):
+        collect(run)
+    score_folder_of(records, "b-pipeline", folder, resamples=300)
+    with pytest.raises(DataError, match="a-text and b-pipeline have different interval settings"):
+        collect(run)
+    score_folder_of(records, "another", folder)
+    with pytest.raises(DataError, match="holds row `another`"):
+        collect(run)
+
+
+def test_same_clips_names_both_systems() -> None:
+    records = fake_records(0.5, conditions=False)
+    with pytest.raises(DataError, match="ours and theirs do not hold the same clips; ours lacks 2 of them: dev-0"):
+        same_clips(records[2:], records, "ours", "theirs", "dev")
+
+
+def test_sems_of_other_clips_are_refused(tmp_path: Path) -> None:
+    records = fake_records(0.5, conditions=False)
+    sems = fake_sems(records, 0.5)
+    info = Info("demo", "minilm", "sltr", {"gloss_free": True}, {"steps": 1, "plateaued": True}, row="x")
+    other = Sems((*sems.ids[1:], "dev-000"), sems.predicted, sems.true)
+    with pytest.raises(DataError, match=r"lacks 1 of them: test-000"):
+        write_evaluation(tmp_path, records, info, {}, [], other)
+    with pytest.raises(DataError, match="test-002 is not finite"):
+        Sems(sems.ids, np.where(np.arange(60)[:, None] == 2, np.nan, sems.predicted), sems.true)
+
+
+def test_summary_holds_headline_figures_only(run: RunConfig) -> None:
+    write_tables(collect(run), Path("metrics"))
+    summary = json.loads(Path("metrics/summary.json").read_text())
+    assert set(summary) == {*ROWS, "ceiling"}
+    assert set(summary["a-text"]) == {"bleu", "chrf"}
+    assert set(summary["b-pipeline"]) == {"bleu", "chrf", "diff", "p"}
+    content = json.loads(Path("metrics/demo.json").read_text())["rows"]["b-pipeline"]
+    assert summary["b-pipeline"]["bleu"] == round(content["scores"]["test"]["model"]["bleu"]["value"], 2)
+    difference = summary["b-pipeline"]["bleu"] - summary["a-text"]["bleu"]
+    assert summary["b-pipeline"]["diff"] == pytest.approx(difference, abs=0.011)
+    assert summary["ceiling"]["demo-minilm-sltr"] > summary["a-text"]["bleu"]
+
+
+def test_the_report_says_what_a_reader_must_know(run: RunConfig) -> None:
+    write_tables(collect(run), Path("metrics"))
+    report = Path("metrics/demo.md").read_text(encoding="utf-8")
+    rows = {name: next(line for line in report.splitlines() if line.startswith(f"| {name}")) for name in ROWS}
+    score = read_evaluation(paths.evaluation_dir("a-text")).scores["test"]["model"]["bleu"]
+    assert f"{score['value']:.2f} ± {score['half_width']:.2f}" in rows["a-text"]
+    assert "–[^1]" in rows["a-text"]  # neither several references nor a BLEURT checkpoint
+    assert "[^1]: one reference per clip" in report
+    assert "no BLEURT checkpoint given" in report
+    assert "[^" in rows["b-pipeline"].split("|")[1]
+    assert "not gloss-free: its features come from efficientnet" in report
+    assert "[^" not in rows["c-multitask"].split("|")[1]
+    assert "dev score still rising" in report
+    for signature in ("tok:13a", "tok:none", "nc:6", "bs:200|seed:12345"):
+        assert signature in report
+    for line in report.splitlines():
+        assert line == line.rstrip()
+    blocks = [block.splitlines() for block in report.split("\n\n") if block.startswith("|")]
+    assert len(blocks) >= 9
+    assert all(len({len(line) for line in block}) == 1 for block in blocks), "columns must be aligned"
+
+
+def test_several_references_have_their_own_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (result,) = collect(fake_run(tmp_path, several=True))
+    assert set(result.comparisons["b-pipeline"]) == {"baseline", "bleu", "bleu_multi", "chrf"}
+
+
+def test_tables_and_plots_are_the_same_bytes_again(run: RunConfig) -> None:
+    for folder in (Path("one"), Path("two")):
+        results = collect(run)
+        write_tables(results, folder)
+        write_plots(results, folder / "plots")
+    files = sorted(path.relative_to("one") for path in Path("one").rglob("*") if path.is_file())
+    plots = {path.name for path in files if path.parent.name == "plots"}
+    pictures = {"training.png", "bleu_by_length.png", "bleu_intervals.png", "sem_map_demo.png"}
+    assert plots == pictures | {"training.csv", "bleu_by_length.csv"}
+    for path in files:
+        assert (Path("one") / path).read_bytes() == (Path("two") / path).read_bytes(), path
+
+
+def test_a_removed_row_leaves_tables_and_plots(run: RunConfig) -> None:
+    write_plots(collect(run), Path("metrics/plots"))
+    rows = {name: row for name, row in run.rows.items() if name == "a-text"}  # its folder has no SEMs
+    results = collect(dataclasses.replace(run, rows=rows))
+    write_tables(results, Path("metrics"))
+    write_plots(results, Path("metrics/plots"))
+    assert set(json.loads(Path("metrics/summary.json").read_text())) == {"a-text", "ceiling"}
+    assert "b-pipeline" not in Path("metrics/plots/training.csv").read_text()
+    assert not Path("metrics/plots/sem_map_demo.png").exists()
+
+
+def test_a_dataset_without_rows_has_tables_too(run: RunConfig) -> None:
+    results = collect(RunConfig(("demo", "empty"), {}, run.sem2text, {}))
+    write_tables(results, Path("metrics"))
+    write_plots(results, Path("metrics/plots"))
+    assert "## Ceilings" in Path("metrics/demo.md").read_text(encoding="utf-8")
+    assert "No row" in Path("metrics/empty.md").read_text(encoding="utf-8")
+    assert Path("metrics/plots/training.csv").read_text() == "dataset,row,step,dev_bleu\n"

@@ -1,5 +1,6 @@
 """Draws poses: an upper body with a face and large hands, anti-aliased, in about a millisecond a frame."""
 
+import itertools
 import math
 
 import cv2
@@ -67,7 +68,7 @@ class _Pen:
         cv2.fillPoly(self.image, [np.array([self.point(*point) for point in points])], colour, cv2.LINE_AA, _SHIFT)
 
     def curve(self, points: list[tuple[float, float]], width: float, colour: Colour) -> None:
-        for start, end in zip(points, points[1:]):
+        for start, end in itertools.pairwise(points):
             self.line(start, end, width, colour)
 
 
@@ -124,8 +125,10 @@ def _head(pen: _Pen, signer: Signer, face: np.ndarray, shake: float) -> None:
         pen.disc(x, mouth, width, opening, (70, 16, 20))
         pen.disc(x, mouth, width, opening, lips, 1.0)
     else:
-        pen.curve([(x - width, mouth - curve), (x - width / 2, mouth + curve * 0.4), (x + width / 2, mouth + curve * 0.4),
-                   (x + width, mouth - curve)], 1.5, lips)  # fmt: skip
+        middle, corner = mouth + curve * 0.4, mouth - curve
+        pen.curve(
+            [(x - width, corner), (x - width / 2, middle), (x + width / 2, middle), (x + width, corner)], 1.5, lips
+        )
 
 
 def _arm_and_hand(pen: _Pen, signer: Signer, hand: np.ndarray, side: int) -> None:

@@ -4,20 +4,23 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from slt.demo.avatar import render
 from slt.demo.config import DemoConfig
 from slt.demo.dump import write_dump
 from slt.demo.english import Wording
-from slt.demo.grammar import Meaning, MeaningSampler
+from slt.demo.grammar import Meaning
 from slt.demo.motion import SIGNERS, UNSEEN, Motion, Signer, plan
+from slt.demo.sampling import MeaningSampler
 from slt.errors import DataError
 from slt.manifest import SPLITS
 from slt.stage import progress
@@ -25,6 +28,7 @@ from slt.store import replacing
 
 log = logging.getLogger(__name__)
 
+STREAMS = ("motion", "render")  # independent random numbers of one clip
 TRIES = 200  # draws of one new item before the parameters are said to ask for too much
 
 
@@ -49,7 +53,7 @@ class Report:
         return render(self.motion(config), config.size, self._rng(config, "render"))
 
     def _rng(self, config: DemoConfig, purpose: str) -> np.random.Generator:
-        return np.random.default_rng([config.seed, SPLITS.index(self.split), self.index, len(purpose)])
+        return np.random.default_rng([config.seed, SPLITS.index(self.split), self.index, STREAMS.index(purpose)])
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,24 @@ class Demo:
     """All that the corpus says: its reports and its monolingual sentences."""
 
     reports: list[Report]
-    sentences: list[str]
+    monolingual: list[tuple[Meaning, str]]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The monolingual sentences, all distinct."""
+        return [text for _, text in self.monolingual]
 
 
 def sample(config: DemoConfig) -> Demo:
     """Meanings and wordings of all splits and of the dump.
 
-    No meaning and no sentence of dev or test stands in train or in the dump. Raises DataError when the parameters ask
+    No meaning and no sentence of dev or test stands in the other, in train or in the dump. Held-out clips are drawn
+    first and train clips one after another: see DemoConfig. Raises DataError when the parameters ask
     for more distinct reports than the grammar gives.
     """
     reports: list[Report] = []
     taken: set[str] = set()  # glosses of held-out meanings
-    texts: set[str] = set()  # their sentences
+    texts: set[str] = set()  # their sentences, as match_key gives them
     for split in ("test", "dev", "train"):
         for index in range(config.clips(split)):
             rng = random.Random(f"{config.seed} {split} {index}")
@@ -76,14 +86,12 @@ def sample(config: DemoConfig) -> Demo:
             reports.append(report)
             if split != "train":
                 taken.add(report.meaning.gloss)
-                texts.update((report.text, *report.references))
+                texts.update(map(match_key, (report.text, *report.references)))
     reports.sort(key=lambda report: (SPLITS.index(report.split), report.index))
     return Demo(reports, _monolingual(config, taken, texts))
 
 
-def _report(
-    config: DemoConfig, split: str, index: int, rng: random.Random, taken: set[str], texts: set[str]
-) -> Report:
+def _report(config: DemoConfig, split: str, index: int, rng: random.Random, taken: set[str], texts: set[str]) -> Report:
     sampler, wording = MeaningSampler(rng, config.zipf), Wording(rng, config.wording)
     for _ in range(TRIES):
         meaning = sampler.meaning()
@@ -91,9 +99,11 @@ def _report(
             continue
         text = wording.sentence(meaning)
         references = _references(wording, meaning, text, config.references if split != "train" else 0)
-        if references is None or text in texts:
+        if references is None or texts.intersection(map(match_key, (text, *references))):
             continue
-        signer = UNSEEN if split == "test" and rng.random() < config.unseen_share else rng.choice(SIGNERS[:-1])
+        # from random numbers of its own: the signer tells nothing about what is signed
+        casting = random.Random(f"{config.seed} {split} {index} signer")
+        signer = UNSEEN if split == "test" and casting.random() < config.unseen_share else casting.choice(SIGNERS[:-1])
         return Report(f"{split}-{index:04d}", split, index, meaning, signer, text, references)
     raise DataError(f"demo: no new {split} report after {TRIES} draws; ask for fewer clips or a smaller zipf")
 
@@ -109,22 +119,36 @@ def _references(wording: Wording, meaning: Meaning, text: str, count: int) -> tu
     return tuple(found) if len(found) == count else None
 
 
-def _monolingual(config: DemoConfig, taken: set[str], texts: set[str]) -> list[str]:
+def _monolingual(config: DemoConfig, taken: set[str], texts: set[str]) -> list[tuple[Meaning, str]]:
     rng = random.Random(f"{config.seed} monolingual")
     sampler, wording = MeaningSampler(rng, config.zipf_monolingual), Wording(rng, config.wording)
-    kept: dict[str, None] = {}
+    kept: dict[str, tuple[Meaning, str]] = {}
     for _ in range(20 * config.sentences + TRIES):
         meaning = sampler.meaning()
         text = wording.sentence(meaning)
-        if meaning.gloss not in taken and text not in texts:
-            kept[text] = None
+        key = match_key(text)
+        if meaning.gloss not in taken and key not in texts:
+            kept.setdefault(key, (meaning, text))
         if len(kept) == config.sentences:
-            return list(kept)
+            return list(kept.values())
     raise DataError(f"demo: only {len(kept)} distinct sentences found; lower corpus.options.sentences")
 
 
-def write(config: DemoConfig, demo: Demo, folder: Path) -> None:
-    """Write ``videos/<id>.mp4``, ``annotation.tsv`` and ``wikipedia.xml.bz2`` below ``folder``."""
+def word_list(text: str) -> list[str]:
+    """The words of a sentence, lower-case, without punctuation."""
+    return re.findall(r"[\w-]+", text.lower())
+
+
+def match_key(text: str) -> str:
+    """Equal for sentences that differ in case and punctuation only, as in ``slt.wikipedia``."""
+    return " ".join(word_list(text))
+
+
+def write(config: DemoConfig, demo: Demo, folder: Path, workers: int | None = None) -> None:
+    """Write ``videos/<id>.mp4``, ``annotation.tsv`` and ``wikipedia.xml.bz2`` below ``folder``.
+
+    The bytes do not depend on the number of ``workers`` (default: SLT_WORKERS, or one a processor).
+    """
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     with replacing(folder / "annotation.tsv") as temporary:
         lines = ["id\tsplit\tsigner\tgloss\ttext\treferences"]
@@ -134,9 +158,9 @@ def write(config: DemoConfig, demo: Demo, folder: Path) -> None:
         ]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_dump(folder / "wikipedia.xml.bz2", demo.sentences, config.seed)
-    workers = int(os.environ.get("SLT_WORKERS", os.cpu_count() or 1))
+    workers = workers or int(os.environ.get("SLT_WORKERS", os.cpu_count() or 1))
     jobs = [(config, report, folder / "videos" / f"{report.id}.mp4") for report in demo.reports]
-    if workers == 1 or len(jobs) < 16:
+    if workers == 1:
         for job in jobs:
             _film(job)
         return
@@ -148,6 +172,7 @@ def write(config: DemoConfig, demo: Demo, folder: Path) -> None:
 
 def _film(job: tuple[DemoConfig, Report, Path]) -> None:
     config, report, path = job
+    cv2.setNumThreads(1)  # one clip a process: threads within would only compete
     with replacing(path) as temporary:
         encode(report.frames(config), temporary, config.fps, config.crf)
 
@@ -155,7 +180,8 @@ def _film(job: tuple[DemoConfig, Report, Path]) -> None:
 def encode(frames: np.ndarray, path: Path, fps: int, crf: int) -> None:
     """Write frames (T, H, W, 3), RGB uint8, as H.264 in MP4; one thread, since x264's bytes depend on how many."""
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
+        options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, fps)

@@ -6,7 +6,6 @@ from typing import NamedTuple, TypeVar
 
 from slt.demo import words
 from slt.demo.grammar import (
-    COUNTRIES,
     Advice,
     Clause,
     Course,
@@ -22,12 +21,14 @@ from slt.demo.grammar import (
     Warning,
     Weather,
     Wind,
-    _cumulative,
+    rank_weights,
 )
+from slt.demo.phrases import adverbials, article, join, subjects, third
 from slt.demo.words import Noun
 
 T = TypeVar("T")
 MIN_WORDS, MAX_WORDS = 5, 30
+_TURNS: tuple[tuple[str, str], ...] = (("get", "gets"), ("become", "becomes"), ("turn", "turns"))
 
 
 class Parts(NamedTuple):
@@ -57,10 +58,11 @@ class Wording:
 
     def pick(self, options: Sequence[T]) -> T:
         """One option, the earlier the likelier."""
-        return self.rng.choices(options, cum_weights=_cumulative(len(options), self.skew))[0]
+        return self.rng.choices(options, cum_weights=rank_weights(len(options), self.skew))[0]
 
-    def chance(self, probability: float) -> bool:
-        return self.rng.random() < probability
+    def prefer(self, odds: int = 1) -> bool:
+        """Whether the more usual of two ways is taken; ``odds`` is how many of its kind stand against the other."""
+        return self.pick((True,) * odds + (False,))
 
     # Patterns
 
@@ -70,17 +72,18 @@ class Wording:
 
     def _addition(self, meaning: Meaning) -> str:
         clause, added = meaning.clauses
-        first = self._clause(clause, self._time(meaning.day, clause.part), finite=self.chance(0.8))
+        first = self._clause(clause, self._time(meaning.day, clause.part), finite=self.prefer(2))
         parts = self._parts(added.predicate)
         if isinstance(added.predicate, Advice):
             advice = self.pick(parts.finite)
-            return self.pick((f"{first}, so {advice}", f"{first}, please {advice}" if advice[0] != "y" else f"{first}, so {advice}"))
-        if parts.nominal and self.chance(0.55):
+            imperative = advice.split()[0] not in ("you", "drivers")
+            return f"{first}, {self.pick(('so', 'please')) if imperative else 'so'} {advice}"
+        if parts.nominal and self.prefer():
             return f"{first}{self.pick((' with ', ', with ', ' and '))}{self.pick(parts.nominal)}"
         return f"{first}{self.pick((' and ', ', and ', ', '))}{self.pick(parts.finite)}"
 
     def _contrast(self, meaning: Meaning) -> str:
-        first, second = meaning.clauses if self.chance(0.6) else meaning.clauses[::-1]
+        first, second = self.pick((meaning.clauses, meaning.clauses[::-1]))
         day = self._time(meaning.day, None)
         form = self.pick(("while", "and", "but", "front", "headline", "whereas"))
         if form == "front":
@@ -89,21 +92,21 @@ class Wording:
         if form == "headline":
             one, other = (self._clause(clause, "", finite=False) for clause in (first, second))
             return f"{day + ' ' if day else ''}{one}, {other}"
-        joint = {"while": (" while ", ", while "), "and": (" and ", ", and "), "but": (", but ",), "whereas": (", whereas ",)}
-        return f"{self._clause(first, day)}{self.pick(joint[form])}{self._clause(second, '')}"
+        joints = {"while": (" while ", ", while "), "and": (" and ", ", and ")}
+        return f"{self._clause(first, day)}{self.pick(joints.get(form, (f', {form} ',)))}{self._clause(second, '')}"
 
     def _sequence(self, meaning: Meaning) -> str:
         first, second = meaning.clauses
         if first.part is None:
             one = self._clause(first, self._time(meaning.day, None))
-            if self.chance(0.35) and (following := self._parts(second.predicate).nominal):
+            if not self.prefer(2) and (following := self._parts(second.predicate).nominal):
                 return f"{one}, {self.pick(('followed by', 'and after that'))} {self.pick(following)}"
             return f"{one}{self.pick((', then ', ' and then ', ', and after that '))}{self._clause(second, '')}"
         later = self._time(None, second.part)
-        if meaning.day and self.chance(0.3):  # the day in front, both times of day inside
+        if meaning.day and not self.prefer(2):  # the day in front, both times of day inside
             one = self._clause(first, self._time(None, first.part))
             return f"{self._time(meaning.day, None)} {one}, {self.pick(('then ', 'and '))}{self._clause(second, later)}"
-        finite = self.chance(0.75)
+        finite = self.prefer(2)
         one = self._clause(first, self._time(meaning.day, first.part), finite=finite)
         return f"{one}{self.pick((', then ', ' and ', ', and ', ', '))}{self._clause(second, later, finite=finite)}"
 
@@ -112,25 +115,25 @@ class Wording:
     def _clause(self, clause: Clause, time: str, finite: bool = True) -> str:
         """A clause with its time and place in one of the usual orders, without capital or full stop."""
         parts = self._parts(clause.predicate)
-        subjects = self._subjects(clause.places) if finite and parts.seen else ()
-        if subjects and self.chance(0.3):
-            subject = self.pick(subjects)
+        actors = self._subjects(clause.places) if finite and parts.seen else ()
+        if actors and not self.prefer():
+            subject = self.pick(actors)
             see = self.pick(("get", "see", "have"))
-            third = {"get": "gets", "see": "sees", "have": "has"}[see]
-            core = f"{subject.text} {self._tense(see, third, subject.plural, ('can expect',))} {self.pick(parts.seen)}"
+            sees = {"get": "gets", "see": "sees", "have": "has"}[see]
+            core = f"{subject.text} {self._tense(see, sees, subject.plural, ('can expect',))} {self.pick(parts.seen)}"
             place = ""
         else:
             place = self._place(clause.places)
             core = self.pick(parts.finite if finite or not parts.nominal else parts.nominal)
-        front = self.rng.choices(("time", "place", "both", "none"), (45, 20, 10, 25))[0]
-        comma = ", " if self.chance(0.3) else " "
+        front = self.pick(("time", "none", "place", "both"))
+        comma = self.pick((" ", ", "))
         if front == "time" and time:
-            return _join(time + comma + core, place)
+            return join(time + comma + core, place)
         if front == "place" and place:
-            return _join(place + comma + core, time)
+            return join(place + comma + core, time)
         if front == "both" and time and place:
             return f"{time} {place}{comma}{core}"
-        return _join(core, *((place, time) if self.chance(0.6) else (time, place)))
+        return join(core, *self.pick(((place, time), (time, place))))
 
     def _time(self, day: str | None, part: str | None) -> str:
         if not day:
@@ -139,26 +142,26 @@ class Wording:
             return self.pick(words.DAYS[day])
         if part in ("MORNING", "AFTERNOON", "EVENING", "NIGHT"):
             name = part.lower()
-            if day == "TODAY" and part != "NIGHT" and self.chance(0.6):
+            if day == "TODAY" and part != "NIGHT" and self.prefer():
                 return f"this {name}"
-            if day not in ("TODAY", "OVERMORROW") and self.chance(0.7):
+            if day not in ("TODAY", "OVERMORROW") and self.prefer():
                 return f"{words.DAYS[day][0]} {name}"  # tomorrow morning, on Monday morning
-        return _join(self.pick(words.DAYS[day]), self.pick(words.PARTS[part]))
+        return join(self.pick(words.DAYS[day]), self.pick(words.PARTS[part]))
 
     def _place(self, places: tuple[Place, ...]) -> str:
-        return " and ".join(self.pick(_adverbials(place)) for place in places)
+        return " and ".join(self.pick(adverbials(place)) for place in places)
 
     def _subjects(self, places: tuple[Place, ...]) -> tuple[Noun, ...]:
         if len(places) == 1:
-            return _subjects(places[0])
-        if not places or not all(map(_subjects, places)):
+            return subjects(places[0])
+        if not places or not all(map(subjects, places)):
             return ()
-        return (Noun(" and ".join(_subjects(place)[0].text for place in places), True),)
+        return (Noun(" and ".join(subjects(place)[0].text for place in places), True),)
 
     # Predicates
 
-    def _tense(self, base: str, third: str, plural: bool, more: tuple[str, ...] = ()) -> str:
-        return self.pick((f"will {base}", base if plural else third, *more))
+    def _tense(self, base: str, singular: str, plural: bool, more: tuple[str, ...] = ()) -> str:
+        return self.pick((f"will {base}", base if plural else singular, *more))
 
     def _be(self, plural: bool = False) -> str:
         return self._tense("be", "are" if plural else "is", False)
@@ -172,7 +175,7 @@ class Wording:
         if weather.negated:
             return self._absence(kind, noun)
         degree = {1: kind.strong, -1: kind.weak}.get(weather.intensity)
-        phrase = _join(self.pick(degree) if degree else "", noun.text)
+        phrase = join(self.pick(degree) if degree else "", noun.text)
         if weather.second:
             other = self.pick(words.KINDS[weather.second].nouns)
             phrase += self.pick((" and ", " as well as ", " along with ")) + other.text
@@ -182,23 +185,23 @@ class Wording:
             return self._uncertain(weather.manner, kind, phrase, noun.plural, bool(degree))
         if weather.manner:
             adjectives, adverbs = words.MANNERS[weather.manner]
-            if self.chance(0.5):
+            if self.prefer():
                 phrase = f"{self.pick(adjectives)} {phrase}"
             else:
                 adverb = self.pick(adverbs)
         finite = [f"there {self._be(noun.plural)} {phrase}", f"we expect {phrase}"]
         finite += [f"{phrase} {'are' if noun.plural else 'is'} {self.pick(('expected', 'forecast', 'on the way'))}"]
-        finite += [f"{phrase} {self._tense(verb, _third(verb), noun.plural)}" for verb in kind.happens[:1]]
+        finite += [f"{phrase} {self._tense(verb, third(verb), noun.plural)}" for verb in kind.happens[:1]]
         finite += [f"expect {phrase}", f"look out for {phrase}"]
         simple = not weather.second and not (weather.manner and not adverb)
         if kind.adjectives and simple:
             very = {1: ("very", "really"), -1: ("slightly", "a little")}.get(weather.intensity)
-            finite.insert(0, f"it {self._be()} {_join(self.pick(very) if very else '', self.pick(kind.adjectives))}")
+            finite.insert(0, f"it {self._be()} {join(self.pick(very) if very else '', self.pick(kind.adjectives))}")
         if kind.verb and simple:
             hard = {1: ("heavily", "hard"), -1: ("lightly", "a little")}.get(weather.intensity)
-            verb = self._tense(kind.verb, _third(kind.verb), False, (f"is going to {kind.verb}",))
-            finite.insert(0, f"it {_join(verb, self.pick(hard) if hard else '')}")
-        return Parts([_join(form, adverb) for form in finite], [_join(phrase, adverb)], [_join(phrase, adverb)])
+            verb = self._tense(kind.verb, third(kind.verb), False, (f"is going to {kind.verb}",))
+            finite.insert(0, f"it {join(verb, self.pick(hard) if hard else '')}")
+        return Parts([join(form, adverb) for form in finite], [join(phrase, adverb)], [join(phrase, adverb)])
 
     def _absence(self, kind: words.Kind, noun: Noun) -> Parts:
         none = f"no {noun.text}"
@@ -216,12 +219,14 @@ class Wording:
         if manner == "POSSIBLE":
             finite = [f"{phrase} {be} possible", f"there may be {phrase}", f"we may get {phrase}"]
             finite += [f"perhaps there will be {phrase}", f"{phrase} cannot be ruled out"]
-            verbs, nominal = ("may", "might", "could"), [f"possible {phrase}", f"perhaps {phrase}"]
+            verb = self.pick(("may", "might", "could"))
+            nominal = [f"possible {phrase}", f"perhaps {phrase}"]
         else:
             finite = [f"{phrase} {be} likely", f"there will probably be {phrase}", f"we will probably get {phrase}"]
-            verbs, nominal = ("will probably", "is likely to"), [f"probably {phrase}", f"likely {phrase}"]
+            verb = self.pick(("will probably", "is likely to"))
+            nominal = [f"probably {phrase}", f"likely {phrase}"]
         if kind.verb and phrase == kind.nouns[0].text and not graded:
-            finite.insert(0, f"it {self.pick(verbs)} {kind.verb}")
+            finite.insert(0, f"it {verb} {kind.verb}")
         return Parts(finite, nominal)
 
     def _say_turning(self, turning: Turning) -> Parts:
@@ -235,23 +240,25 @@ class Wording:
         plain, more = self.pick(words.QUALITIES[quality.quality])
         if quality.mode == "BECOME":
             much = {1: ("much", "a lot"), -1: ("a little", "slightly")}.get(quality.intensity)
-            grade = _join(self.pick(much) if much else "", more)
+            grade = join(self.pick(much) if much else "", more)
             if quality.negated:
                 verbs = ("will not get", "does not get", "will not become", "does not become")
-                return Parts([f"it {self.pick(verbs)} {more}", f"the weather {self.pick(verbs)} {more}"], [f"no {more} weather"])
-            verb = self.pick((("get", "gets"), ("become", "becomes"), ("turn", "turns")))
+                finite = [f"it {self.pick(verbs)} {more}", f"the weather {self.pick(verbs)} {more}"]
+                return Parts(finite, [f"no {more} weather"])
+            verb = self.pick(_TURNS)
             weather = f"{grade} weather"
             finite = [f"it {self._tense(*verb, False)} {grade}", f"the weather {self._tense(*verb, False)} {grade}"]
             return Parts([*finite, f"expect {weather}", f"we expect {weather}"], [weather], [weather])
         if quality.mode == "STAY":
-            verb = self.pick((("stay", "stays"), ("remain", "remains")))
+            verb = self.pick(words.COURSES["STAY"][:2])
             finite = [f"it {self._tense(*verb, False)} {plain}", f"the weather {self._tense(*verb, False)} {plain}"]
             return Parts([*finite, f"it is still {plain}"], [f"continued {plain} weather"])
         if quality.negated:
-            verbs = ("will not be", "is not")
-            return Parts([f"it {self.pick(verbs)} {plain}", f"the weather {self.pick(verbs)} {plain}"], [f"not {plain}"])
+            is_not = self.pick(("will not be", "is not"))
+            finite = [f"it {is_not} {plain}", f"the weather {is_not} {plain}"]
+            return Parts(finite, [f"not {plain}"])
         very = {1: ("very", "really"), -1: ("slightly", "a little")}.get(quality.intensity)
-        grade = _join(self.pick(very) if very else "", plain)
+        grade = join(self.pick(very) if very else "", plain)
         weather = f"{grade} weather"
         finite = [f"it {self._be()} {grade}", f"the weather {self._be()} {grade}", f"we expect {weather}"]
         return Parts([*finite, f"expect {weather}"], [weather], [weather])
@@ -259,14 +266,14 @@ class Wording:
     def _say_temperature(self, temperature: Temperature) -> Parts:
         low, high = temperature.low, temperature.high
         figure = words.number(low) if high is None else f"{words.number(low)} to {words.number(high)}"
-        if high is None and low < 0 and self.chance(0.4):
+        if high is None and low < 0 and not self.prefer():
             figure = f"{words.number(-low)} degrees below zero"
         else:
             figure += " degree" if figure == "one" else " degrees"
         the = self.pick((("temperatures", True), ("the temperature", False), ("the thermometer", False)))
         if temperature.kind == "MAXIMUM":
             verb = self.pick((("reach", "reaches"), ("rise to", "rises to"), ("climb to", "climbs to")))
-            nominal = [f"highs of {figure}", f"a maximum of {figure}", f"up to {figure}", f"top temperatures of {figure}"]
+            nominal = [f"{top} {figure}" for top in ("highs of", "a maximum of", "up to", "top temperatures of")]
             other = f"we expect {self.pick(nominal)}"
         elif temperature.kind == "MINIMUM":
             verb = self.pick((("fall to", "falls to"), ("drop to", "drops to"), ("sink to", "sinks to")))
@@ -285,11 +292,11 @@ class Wording:
         degree = {1: ("strong", "brisk"), -1: ("light", "weak"), 0: ("",)}[wind.intensity]
         adjective = self.pick(degree)
         origin = f"from the {words.DIRECTION_NAMES[wind.direction]}" if wind.direction else ""
-        nominal = [_join(adjective, "winds", origin), _join(_article(adjective or "wind"), adjective, "wind", origin)]
+        nominal = [join(adjective, "winds", origin), join(article(adjective or "wind"), adjective, "wind", origin)]
         if wind.direction:
-            nominal.insert(1, _join(adjective, f"{words.DIRECTION_NAMES[wind.direction]}erly winds"))
+            nominal.insert(1, join(adjective, f"{words.DIRECTION_NAMES[wind.direction]}erly winds"))
         adverb = {1: ("strongly",), -1: ("lightly", "weakly"), 0: ("",)}[wind.intensity]
-        finite = [_join("the wind", self._tense("blow", "blows", False), self.pick(adverb), origin)]
+        finite = [join("the wind", self._tense("blow", "blows", False), self.pick(adverb), origin)]
         finite += [f"there {self._be(True)} {nominal[0]}", f"we expect {nominal[-1]}"]
         return Parts(finite, nominal, nominal)
 
@@ -298,13 +305,14 @@ class Wording:
         verb = self.pick(words.COURSES[course.course])
         origin = f"from the {words.DIRECTION_NAMES[course.direction]}" if course.direction else ""
         subject = noun.text if course.course in ("COME", "SPREAD") else self.pick((f"the {noun.text}", noun.text))
-        finite = [_join(subject, self._tense(*verb, noun.plural), origin)]
+        finite = [join(subject, self._tense(*verb, noun.plural), origin)]
         nominal: dict[str, str] = {"STOP": f"an end to the {noun.text}", "DECREASE": f"less and less {noun.text}",
                                    "INCREASE": f"more and more {noun.text}"}  # fmt: skip
         if course.course in nominal and not (course.course == "DECREASE" and noun.plural):
             return Parts(finite, [nominal[course.course]])
         if course.course in ("COME", "SPREAD"):
-            finite.append(_join(f"{noun.text} {'are' if noun.plural else 'is'}", {"COME": "coming in", "SPREAD": "spreading"}[course.course], origin))
+            doing = {"COME": "coming in", "SPREAD": "spreading"}[course.course]
+            finite.append(join(noun.text, "are" if noun.plural else "is", doing, origin))
         return Parts(finite)
 
     def _say_system(self, system: System) -> Parts:
@@ -315,31 +323,30 @@ class Wording:
             influence = f"under the influence of {noun.text}"
             return Parts([f"{noun.text} {self._tense(*verb, False)} the weather"], [influence])
         verb = self.pick(words.COURSES[system.course][:2])
-        finite = [_join(noun.text, self._tense(*verb, False), origin)]
+        finite = [join(noun.text, self._tense(*verb, False), origin)]
         if system.course == "COME":
-            finite.append(_join(f"{noun.text} {self.pick(('reaches us', 'is coming in', 'approaches'))}", origin))
+            finite.append(join(f"{noun.text} {self.pick(('reaches us', 'is coming in', 'approaches'))}", origin))
         return Parts(finite)
 
     def _say_measure(self, measure: Measure) -> Parts:
         noun = self.pick(words.KINDS[measure.kind].nouns)
         value = words.number(measure.value)
         if measure.unit == "PERCENT":
-            return Parts(
-                [f"the chance of {noun.text} {self._be()} {value} percent", f"there is {_article(value)} {value} percent chance of {noun.text}"],
-                [f"{_article(value)} {value} percent chance of {noun.text}", f"a chance of {noun.text} of {value} percent"],
-            )
+            risk = f"{article(value)} {value} percent chance of {noun.text}"
+            finite = [f"the chance of {noun.text} {self._be()} {value} percent", f"there is {risk}"]
+            return Parts(finite, [risk, f"a chance of {noun.text} of {value} percent"])
         if measure.unit == "KILOMETRE":
             verb = self.pick((("reach", "reaches"), ("go up to", "goes up to")))
             speed = f"{value} {self.pick(('kilometres per hour', 'kilometres an hour'))}"
             return Parts([f"{noun.text} {self._tense(*verb, noun.plural)} {speed}"], [f"{noun.text} of {speed}"])
         if measure.unit == "METRE":
             above = f"{noun.text} {self.pick(('above', 'higher than'))} {value} metres"
-            be = "are" if noun.plural else "is"
-            return Parts([f"there {self._be(noun.plural)} {above}", f"{noun.text} {be} expected above {value} metres"], [above], [above])
+            expected = f"{noun.text} {'are' if noun.plural else 'is'} expected above {value} metres"
+            return Parts([f"there {self._be(noun.plural)} {above}", expected], [above], [above])
         unit = "centimetre" if measure.unit == "CENTIMETRE" else "millimetre"
         amount = f"{value} {unit}{'s' if measure.value != 1 else ''} of {noun.text}"
-        verb_plural = measure.value != 1
-        return Parts([f"{amount} {self._tense('fall', 'falls', verb_plural)}", f"we expect {amount}"], [amount], [amount])
+        finite = [f"{amount} {self._tense('fall', 'falls', measure.value != 1)}", f"we expect {amount}"]
+        return Parts(finite, [amount], [amount])
 
     def _say_warning(self, warning: Warning) -> Parts:
         noun = self.pick(words.KINDS[warning.kind].nouns).text
@@ -353,46 +360,3 @@ class Wording:
 
     def _say_advice(self, advice: Advice) -> Parts:
         return Parts(words.ADVICE[advice.signs[0]])
-
-
-def _adverbials(place: Place) -> tuple[str, ...]:
-    """Adverbials of place, most usual first."""
-    head = place[0]
-    if head in COUNTRIES and len(place) == 2:
-        side, country = words.DIRECTION_NAMES[place[1:]], head.capitalize()
-        return f"in {side}ern {country}", f"in the {side} of {country}", f"across {side}ern {country}"
-    if place in words.DIRECTION_NAMES:
-        side = words.DIRECTION_NAMES[place]
-        return f"in the {side}", f"across the {side}", f"in {side}ern areas", f"in {side}ern parts"
-    if head in words.NAMED:
-        name = head.capitalize()
-        return (f"in {name}", f"across {name}", f"over {name}") if head in COUNTRIES else (f"in {name}", f"around {name}")
-    return words.PLACES[head][0]
-
-
-def _subjects(place: Place) -> tuple[Noun, ...]:
-    """Noun phrases for a place as a subject, most usual first; some places have none."""
-    head = place[0]
-    if head in COUNTRIES and len(place) == 2:
-        side, country = words.DIRECTION_NAMES[place[1:]], head.capitalize()
-        return Noun(f"{side}ern {country}"), Noun(f"the {side} of {country}")
-    if place in words.DIRECTION_NAMES:
-        side = words.DIRECTION_NAMES[place]
-        return Noun(f"the {side}"), Noun(f"{side}ern areas", True)
-    return (Noun(head.capitalize()),) if head in words.NAMED else words.PLACES[head][1]
-
-
-def _join(*pieces: str) -> str:
-    return " ".join(piece for piece in pieces if piece)
-
-
-def _article(following: str) -> str:
-    return "an" if following[0] in "aeiou" else "a"
-
-
-def _third(base: str) -> str:
-    """Third person singular of a verb phrase: the first word takes the ending."""
-    verb, *rest = base.split()
-    ending = "ies" if verb.endswith("y") and verb[-2] not in "aeiou" else "es" if verb.endswith(("s", "sh")) else "s"
-    stem = verb[:-1] if ending == "ies" else verb
-    return " ".join([stem + ending, *rest])

@@ -5,12 +5,12 @@ ones. Two values of the face are left to grammar alone, so that no sign collides
 puffed cheeks (strong) and pressed lips (weak); a head shake negates.
 """
 
+# ruff: noqa: SIM905 (a list of words is easier to read as text)
+
 import itertools
 from dataclasses import dataclass, fields
 
-SHAPES = (
-    "fist flat five index vee three four thumb ell why horns ring claw pinky"
-).split()
+SHAPES = ("fist flat five index vee three four thumb ell why horns ring claw pinky").split()
 PLACES = "high brow ear cheek chin shoulder contra chest centre side low".split()
 MOVES = "hold up down in out circle zigzag wave tap arc twist".split()
 HANDS = "one two alt base".split()
@@ -212,14 +212,14 @@ _COUNTING = "index vee three four five thumb ell why horns ring claw pinky".spli
 
 def _rows() -> list[str]:
     rows = [row for row in _SIGNS.splitlines() if row.strip()]
-    for gloss, shape in zip(DIGITS, ["ring", *_COUNTING]):
+    for gloss, shape in zip(DIGITS, ["ring", *_COUNTING], strict=False):
         rows.append(f"{gloss} {shape} up side hold one closed level")
-    for gloss, shape in zip(TENS, _COUNTING):  # ten is the one's hand shape, twisted; and so on
+    for gloss, shape in zip(TENS, _COUNTING, strict=False):  # ten is the one's hand shape, twisted; and so on
         rows.append(f"{gloss} {shape} up side twist one closed level")
     rows.append("HUNDRED fist up side twist one closed level")
-    for gloss, shape in zip(WEEKDAYS, _COUNTING):
+    for gloss, shape in zip(WEEKDAYS, _COUNTING, strict=False):
         rows.append(f"{gloss} {shape} up cheek circle one closed level")
-    for gloss, shape in zip(MONTHS, _COUNTING):
+    for gloss, shape in zip(MONTHS, _COUNTING, strict=True):
         rows.append(f"{gloss} {shape} in chest tap base closed level")
     return rows
 
@@ -257,7 +257,7 @@ def minimal_pairs() -> dict[str, list[tuple[str, str]]]:
         # a hand that keeps its shape has one shape, not two: shape and end shape then differ together
         shapes = (one.shape, one.end_shape), (other.shape, other.end_shape)
         still = all(first == second for first, second in shapes)
-        differing = [name for name, a, b in zip(names, one.parameters, other.parameters) if a != b]
+        differing = [name for name, a, b in zip(names, one.parameters, other.parameters, strict=True) if a != b]
         if still and differing == ["shape", "end_shape"]:
             differing = ["shape"]
         if len(differing) == 1:
