@@ -74,7 +74,7 @@ def subsample(clip: np.ndarray, longest: int) -> np.ndarray:
 
 
 def augment(clip: np.ndarray, config: AugmentConfig, deviation: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """A training clip (T, F) resampled in time, thinned and noised as configured; ``deviation`` (F,) scales the noise."""
+    """A training clip (T, F) resampled in time, thinned and noised; ``deviation`` (F,) scales the noise."""
     kept = np.arange(len(clip))
     if config.speed_min != 1.0 or config.speed_max != 1.0:
         frames = max(1, round(len(clip) * draw.uniform(config.speed_min, config.speed_max)))

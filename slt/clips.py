@@ -39,7 +39,12 @@ def load_clips(dataset: str, split: str, features: FeatureSet, targets: Targets,
     present = set(features.ids)
     clips = [clip for clip in manifest if clip.id in present]
     if len(clips) < len(manifest):
-        log.warning("%s: %d of %d clips have no features; frames.json names them", split, len(manifest) - len(clips), len(manifest))
+        log.warning(
+            "%s: %d of %d clips have no features; frames.json names them",
+            split,
+            len(manifest) - len(clips),
+            len(manifest),
+        )
     arrays = [features.get(clip.id) for clip in clips]
     shortened = sum(len(array) > positions for array in arrays)
     if shortened:
@@ -55,5 +60,3 @@ def feature_deviation(features: list[np.ndarray]) -> np.ndarray:
     mean = sum(clip.astype(np.float64).sum(0) for clip in features) / count
     square = sum(np.square(clip.astype(np.float64)).sum(0) for clip in features) / count
     return np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
-
-

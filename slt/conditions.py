@@ -19,9 +19,7 @@ from slt.models.translator import SignTranslator
 from slt.sem_metrics import cosines
 
 
-def records(
-    clips: Sequence[Clip], condition: str, hypotheses: Sequence[str], train: Sequence[Clip]
-) -> list[Record]:
+def records(clips: Sequence[Clip], condition: str, hypotheses: Sequence[str], train: Sequence[Clip]) -> list[Record]:
     """The hypotheses of one condition beside their references; ``train`` says what was seen in training."""
     signers = {clip.signer for clip in train}
     texts = {clip.text for clip in train}
@@ -81,7 +79,12 @@ def system_records(
 
 
 def ceiling_records(
-    model: SignTranslator, tokenizer: Any, search: Search, clips: Sequence[Clip], sems: np.ndarray, train: Sequence[Clip]
+    model: SignTranslator,
+    tokenizer: Any,
+    search: Search,
+    clips: Sequence[Clip],
+    sems: np.ndarray,
+    train: Sequence[Clip],
 ) -> list[Record]:
     """Reconstructions of held-out corpus text from true SEMs (n, S), and from other sentences' as the control."""
     out = []

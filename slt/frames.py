@@ -163,7 +163,7 @@ def make_shard(task: ShardTask) -> ShardRecord:
     with _ShardWriter(task.path, task.provenance) as shard:
         for clip in task.clips:
             try:
-                encoded = list(_encode(clip, task.config))
+                encoded = list(encoded_frames(resolve(clip.video), task.config, clip.start, clip.end))
             except DataError as error:
                 dropped.append((clip.split, clip.id, str(error)))
                 continue
@@ -177,16 +177,13 @@ def make_shard(task: ShardTask) -> ShardRecord:
     return _record(task.path, shard.record)
 
 
-def _encode(clip: Clip, config: FramesConfig) -> Iterator[bytes]:
+def encoded_frames(
+    video_file: Path, config: FramesConfig, start: float | None = None, end: float | None = None
+) -> Iterator[bytes]:
+    """The JPEG frames of a video as shards store them; DataError names a file that does not decode."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
     frames = video.read_frames(
-        resolve(clip.video),
-        size=config.size,
-        fit=config.fit,
-        start=clip.start,
-        end=clip.end,
-        stride=config.stride,
-        bgr=True,
+        video_file, size=config.size, fit=config.fit, start=start, end=end, stride=config.stride, bgr=True
     )
     for frame in frames:
         yield cv2.imencode(".jpg", frame, quality)[1].tobytes()

@@ -41,8 +41,11 @@ def gradient_cosine(losses: list[Tensor], parameters: list[torch.nn.Parameter]) 
     for loss in losses:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         flat.append(
-            torch.cat([
-                (torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(gradients, parameters, strict=True)
-            ])
+            torch.cat(
+                [
+                    (torch.zeros_like(p) if g is None else g).flatten()
+                    for g, p in zip(gradients, parameters, strict=True)
+                ]
+            )
         )
     return float(functional.cosine_similarity(flat[0], flat[1], dim=0))

@@ -46,12 +46,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def load_model(folder: Path) -> SignTranslator:
-    """The model of a folder, in evaluation mode; DataError when a file is missing."""
+def load_model(folder: Path, device: str = "cpu") -> SignTranslator:
+    """The model of a folder, in evaluation mode on a device; DataError when a file is missing."""
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise DataError(f"{folder}: no {name}, so no model; run `dvc repro`, or give another --model folder")
-    return SignTranslator.from_pretrained(folder).eval()
+    return SignTranslator.from_pretrained(folder).eval().to(device)  # type: ignore[arg-type]
 
 
 def load_training(folder: Path) -> tuple[dict[str, Any], list[tuple[int, str, float]]]:

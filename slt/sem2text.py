@@ -91,7 +91,14 @@ def new_decoder(config: DecoderConfig, tokenizer: Any, sem_dim: int, space: SemS
     torch.manual_seed(seed)
     ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
     decoder = sltr(
-        config.layers, config.width, config.heads, config.ffn, config.dropout, len(tokenizer), config.max_tokens + 1, ids
+        config.layers,
+        config.width,
+        config.heads,
+        config.ffn,
+        config.dropout,
+        len(tokenizer),
+        config.max_tokens + 1,
+        ids,
     )
     return SignTranslator(
         SignTranslatorConfig(

@@ -72,7 +72,7 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a damaged footer can hold any bytes
         raise StoreError(f"{path}: unreadable shard ({error}); delete it and run `dvc repro` to rebuild it") from error
 
 
@@ -143,7 +143,7 @@ def publish(work: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     complete = out.with_name(f".{out.name}.{os.getpid()}.new")
     shutil.rmtree(complete, ignore_errors=True)
-    shutil.copytree(work, complete, copy_function=_link_or_copy)
+    shutil.copytree(work, complete, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*.tmp"))
     if out.exists():
         shutil.rmtree(out)
     os.replace(complete, out)

@@ -31,11 +31,14 @@ PLATEAU = 0.02
 class Phase(Protocol):
     """What a phase gives to the loop."""
 
-    model: nn.Module
     lengths: list[int]
     """frames or tokens per training item, as the batch budget counts them"""
     select: str
     """the validation figure that early stopping maximises"""
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """The micro-batch of these items, on CPU; ``counts`` says over how many terms each loss is summed."""
@@ -106,7 +109,10 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
             run.curves += [(run.step, f"train_{name}", float(np.mean(values))) for name, values in sums.items()]
             sums.clear()
             _validate(phase, config, run, model, work)
-            _save(work / "checkpoint.pt", {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)})
+            _save(
+                work / "checkpoint.pt",
+                {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)},
+            )
     model.load_state_dict(torch.load(work / "best.pt", map_location=device, weights_only=True)["model"])
     model.eval()
     log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)

@@ -35,9 +35,7 @@ class Result:
             "clip": self.clip,
             "frames": self.frames,
             "translation": self.sentences[0],
-            "n_best": [
-                {"sentence": s, "score": round(x, 4)} for s, x in zip(self.sentences, self.scores, strict=True)
-            ],
+            "n_best": [{"sentence": s, "score": round(x, 4)} for s, x in zip(self.sentences, self.scores, strict=True)],
             "nearest_training_sentences": [{"sentence": s, "cosine": round(x, 4)} for s, x in self.neighbours],
         }
 
@@ -46,7 +44,7 @@ class ClipTranslator:
     """A saved model with its backbone, tokenizer and neighbours, ready for video files."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = load_model(folder).to(device_name())
+        self.model = load_model(folder, device_name())
         if self.model.config.decoder is None or self.model.config.encoder is None:
             raise DataError(f"{folder}: this is half a model (sign2sem or sem2text); give a folder below data/finetune")
         self.tokenizer, self.neighbours = load_tokenizer(folder), load_neighbours(folder)
@@ -65,7 +63,7 @@ class ClipTranslator:
     def features(self, clip: Path) -> np.ndarray:
         """Features (T, F) of any file that PyAV opens, through the same JPEG frames that training saw."""
         encoded = encoded_frames(clip, self.frames)
-        frames = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) for data in encoded]
+        frames = [np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)) for data in encoded]
         positions = self.model.config.encoder["max_position_embeddings"]
         return subsample(self.backbone(np.stack(frames)), positions)
 

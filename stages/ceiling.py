@@ -26,7 +26,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     targets = Targets.open(paths.targets_dir(dataset, teacher))
     train = [clip for clip in clips if clip.split == "train"]
     heldout = [clip for clip in clips if clip.split != "train"]
-    model, tokenizer = load_model(folder).to(device_name()), load_tokenizer(folder)
+    model, tokenizer = load_model(folder, device_name()), load_tokenizer(folder)
     search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
     records = ceiling_records(model, tokenizer, search, heldout, targets.matrix([c.id for c in heldout]), train)
     training, curves = load_training(folder)

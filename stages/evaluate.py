@@ -32,7 +32,7 @@ def main(row: str) -> None:
     features = FeatureSet.open(paths.features_dir(dataset))
     targets = Targets.open(paths.targets_dir(dataset, row_.teacher))
     train, dev, test = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev", "test"))
-    model, tokenizer = load_model(folder).to(device_name()), load_tokenizer(folder)
+    model, tokenizer = load_model(folder, device_name()), load_tokenizer(folder)
     search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
     records, sems = system_records(model, tokenizer, search, system, train, dev, test, row_.seed)
     training, curves = load_training(folder)

@@ -64,7 +64,7 @@ def test_a_missing_key_is_named(params: dict[str, Any]) -> None:
 
 
 def test_an_unknown_row_lists_the_known_ones(params: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="no row `sign2txt` in run.rows, which has: demo-sign2text"):
+    with pytest.raises(ConfigError, match=r"no row `sign2txt` in run\.rows, which has: demo-sign2text"):
         row_config(params, "sign2txt")
 
 

@@ -63,8 +63,8 @@ def shell(clone: Path, *command: str, **environment: str) -> subprocess.Complete
     )
 
 
-def make_clone(folder: Path) -> Path:
-    """What git would hand to a stranger, uncommitted changes included, with miniature parameters."""
+def copy_tree(folder: Path) -> None:
+    """What git would hand to a stranger, uncommitted changes included."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -76,6 +76,12 @@ def make_clone(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    assert shell(folder, "git", "init", "-q").returncode == 0
+
+
+def make_clone(folder: Path) -> Path:
+    """A stranger's clone with miniature parameters and no reference run."""
+    copy_tree(folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     for key, value in MINIATURE.items():
         put(params["demo"], key, value)
@@ -83,7 +89,6 @@ def make_clone(folder: Path) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (folder / "dvc.lock").unlink(missing_ok=True)
     for command in (
-        ["git", "init", "-q"],
         ["git", "config", "user.email", "test@example.org"],
         ["git", "config", "user.name", "test"],
         ["git", "add", "-A"],
@@ -139,6 +144,11 @@ def test_a_clone_without_data_says_that_nothing_changed(clone: Path, tmp_path: P
     assert would_run(tmp_path / "bare") == set()
 
 
+def test_the_committed_reference_run_follows_from_the_committed_code(tmp_path: Path) -> None:
+    copy_tree(tmp_path)
+    assert would_run(tmp_path) == set()
+
+
 ALL_ROWS = {f"{stage}@{row}" for stage in ("finetune", "evaluate") for row in KEEP}
 
 
@@ -180,7 +190,9 @@ def test_an_override_reruns_what_depends_on_it(clone: Path, params: Path, overri
 
 def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:
     clip = next((clone / "data/demo/corpus/raw/videos").glob("test*.mp4"))
-    done = shell(clone, sys.executable, "-m", "slt.cli", "translate", str(clip), "--model", f"data/finetune/{KEEP[1]}", "--json")
+    done = shell(
+        clone, sys.executable, "-m", "slt.cli", "translate", str(clip), "--model", f"data/finetune/{KEEP[1]}", "--json"
+    )
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)
     assert result["frames"] > 5

@@ -15,8 +15,18 @@ from slt.training import Run, _accumulate, plateaued, schedule, train
 
 def config(**changes: Any) -> TrainingConfig:
     defaults: dict[str, Any] = dict(
-        lr=0.01, schedule="cosine", warmup_steps=2, max_steps=12, micro_batch=6, accumulate=2, validate_every=3,
-        patience=None, weight_decay=0.01, clip_norm=1.0, label_smoothing=0.0, precision="float32",
+        lr=0.01,
+        schedule="cosine",
+        warmup_steps=2,
+        max_steps=12,
+        micro_batch=6,
+        accumulate=2,
+        validate_every=3,
+        patience=None,
+        weight_decay=0.01,
+        clip_norm=1.0,
+        label_smoothing=0.0,
+        precision="float32",
     )
     return TrainingConfig(**{**defaults, **changes})
 

@@ -103,8 +103,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return value
     elif hint is float and isinstance(value, str):
         raise ConfigError(
-            f"{PARAMS}: {where}: expected a number, found the text {value!r}"
-            " (YAML reads 1e-3 as text: write 1.0e-3)"
+            f"{PARAMS}: {where}: expected a number, found the text {value!r} (YAML reads 1e-3 as text: write 1.0e-3)"
         )
     raise ConfigError(f"{PARAMS}: {where}: expected {_name(hint)}, found {value!r} ({type(value).__name__})")
 

@@ -65,9 +65,7 @@ def read_run(params: dict[str, object]) -> RunConfig:
         _expect_name("targets", name, f"{pair.dataset}-{pair.teacher}")
         need(f"{pair.dataset}.teachers.{pair.teacher}", f"run.targets.{name}")
         if pair.dataset not in run.datasets:
-            raise ConfigError(
-                f"{PARAMS}: run.targets.{name} needs the dataset; add `{pair.dataset}` to run.datasets"
-            )
+            raise ConfigError(f"{PARAMS}: run.targets.{name} needs the dataset; add `{pair.dataset}` to run.datasets")
         pairs.add((pair.dataset, pair.teacher))
     for name, triple in run.sem2text.items():
         _expect_name("sem2text", name, f"{triple.dataset}-{triple.teacher}-{triple.decoder}")

@@ -98,7 +98,7 @@ class DecoderConfig:
     max_tokens: int
     """longest sentence in tokens; longer training sentences are cut, and counted"""
     tokens: int
-    """the SEM is cut into this many chunks, each projected to one memory position (384 = 12 × 32)"""
+    """memory positions that the SEM is projected to"""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
     """
     repeated = [name for name, count in Counter(clip.id for clip in reading.clips).items() if count > 1]
     if repeated:
-        raise DataError(f"{len(repeated)} clip ids stand twice in the annotation, e.g. `{repeated[0]}`; make them unique")
+        raise DataError(
+            f"{len(repeated)} clip ids stand twice in the annotation, e.g. `{repeated[0]}`; make them unique"
+        )
     train_texts = {clip.text for clip in reading.clips if clip.split == "train"}
     train_words = {word for text in train_texts for word in text.split()}
     splits = {}

@@ -11,7 +11,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation over the valid frames only, so that padding changes neither output nor statistics.
 
     Input (B, T, D) and mask (B, T); output (B, T, D) with zeros at the padding.
-    Source: the authors' released sign2sem, after SLT's ``MaskedNorm`` (facts: section 2.3).
+    Source: the authors' released sign2sem, after SLT's ``MaskedNorm``.
     """
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:  # type: ignore[override]

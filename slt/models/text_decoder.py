@@ -1,4 +1,4 @@
-"""The text decoder: a memory (SEM chunks, frame states, or both) to text."""
+"""The text decoder: a memory (SEM, frame states, or both) to text."""
 
 from typing import Any
 
@@ -9,23 +9,19 @@ from transformers.modeling_outputs import BaseModelOutput
 
 
 class SemBridge(nn.Module):
-    """Cuts a SEM into chunks and projects each to one memory position: (B, S) to (B, tokens, D).
+    """Projects a SEM to a few memory positions: (B, S) to (B, tokens, D), one linear map of the whole vector each.
 
-    Source: the unused options of the authors' code hint at 384 = 12 × 32 for SLTr; one token for mBART is our
-    choice (facts: sections 2.3 and 2.5). The chunk embedding tells the decoder which chunk it reads.
+    The authors' code hints at cutting the 384 dimensions into 12 chunks of 32. Measured on the
+    demo's sem2text, 300 steps: 5.2 dev BLEU when each position sees its chunk alone, 14.9 when it sees the whole SEM.
     """
 
     def __init__(self, sem_dim: int, tokens: int, width: int) -> None:
         super().__init__()
-        if sem_dim % tokens:
-            raise ValueError(f"tokens: {tokens} does not divide the SEM's {sem_dim} dimensions")
-        self.tokens = tokens
-        self.project = nn.Linear(sem_dim // tokens, width)
-        self.chunk = nn.Parameter(torch.zeros(tokens, width))
-        nn.init.normal_(self.chunk, std=0.02)
+        self.tokens, self.width = tokens, width
+        self.project = nn.Linear(sem_dim, tokens * width)
 
     def forward(self, sem_BS: Tensor) -> Tensor:
-        return self.project(sem_BS.view(len(sem_BS), self.tokens, -1)) + self.chunk
+        return self.project(sem_BS).view(len(sem_BS), self.tokens, self.width)
 
 
 class TextDecoder(nn.Module):

@@ -1,0 +1,68 @@
+"""What the README tells a reader to type exists, and the figures that it shows are those of the reference run."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slt.cli import main
+from slt.config.base import lookup
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.split("#")[0].strip()]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {command.split()[1] for command in COMMANDS if command.startswith("make ")}
+    assert {"repro", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("key", re.findall(r"-S ([\w.]+)=", README))
+def test_overridden_parameters_exist(key: str) -> None:
+    lookup(PARAMS, key)
+
+
+@pytest.mark.parametrize("verb", sorted({c.split()[1] for c in COMMANDS if c.startswith("slt ")}))
+def test_slt_commands_exist(verb: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize("stage", re.findall(r"python -m stages\.(\w+)", README))
+def test_stages_exist(stage: str) -> None:
+    assert (ROOT / "stages" / f"{stage}.py").is_file()
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_the_stage_table_names_the_stages_of_the_pipeline() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", README, re.M)
+    assert listed == list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+
+
+def test_the_table_shows_the_reference_run() -> None:
+    content = json.loads((ROOT / "metrics" / "demo.json").read_text())
+    shown = README.split("## The demo's table")[1].split("##")[0]
+    assert content["rows"]
+    for name, row in content["rows"].items():
+        bleu, chrf = (row["scores"]["test"]["model"][metric] for metric in ("bleu", "chrf"))
+        expected = f"{bleu['value']:.1f} ± {bleu['half_width']:.1f} | {chrf['value']:.1f} ± {chrf['half_width']:.1f}"
+        assert any(f"| {name} |" in line and expected in line for line in shown.splitlines()), f"{name}: {expected}"
+
+
+def test_the_add_a_row_example_is_a_row() -> None:
+    from slt.config.run import read_run
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    rows = {**PARAMS["run"]["rows"], **yaml.safe_load(block)}
+    assert len(read_run({**PARAMS, "run": {**PARAMS["run"], "rows": rows}}).rows) == len(PARAMS["run"]["rows"]) + 1
