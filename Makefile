@@ -1,21 +1,22 @@
 # Two commands for a machine that has Python 3.11+, git and make: `make repro` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test lint env how2sign-sample seeds
 repro: env
-	slt check
-	dvc repro
-	slt times
+	$(BIN)/slt check
+	$(BIN)/dvc repro
+	$(BIN)/slt times
 
 test: env
-	pytest
+	$(BIN)/pytest
 
 lint: env
-	ruff check .
-	ruff format --check .
-	mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 env: $(BIN)/.ready
 
@@ -31,19 +32,19 @@ $(BIN)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 # An experiment, so that the committed parameters and the demo's lock stay as they are.
 H2S := dataset: how2sign_sample, teacher: minilm
 how2sign-sample: env
-	dvc exp run -S 'run.datasets=[how2sign_sample]' \
+	$(BIN)/dvc exp run -S 'run.datasets=[how2sign_sample]' \
 	  -S '~run.targets' -S '+run.targets={how2sign_sample-minilm: {$(H2S)}}' \
 	  -S '~run.sem2text' -S '+run.sem2text={how2sign_sample-minilm-sltr: {$(H2S), decoder: sltr}}' \
 	  -S '~run.rows' \
 	  -S '+run.rows.h2s-sign2text={$(H2S), decoder: sltr, system: sign2text, seed: 1, baseline: null}' \
 	  -S '+run.rows.h2s-sign2semtext={$(H2S), decoder: sltr, system: sign2semtext, seed: 1, baseline: h2s-sign2text}' \
 	  -S '+run.rows.h2s-sign2semtext-frames={$(H2S), decoder: sltr, system: sign2semtext_frames, seed: 1, baseline: h2s-sign2text}'
-	python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
+	$(BIN)/python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
 
 # The demo's rows with two further seeds of phase 3, and docs/demo-seeds.md from the table of all three.
 SEEDS := 2 3
 SYSTEMS := sign2text sign2sem2text sign2semtext sign2semtext_frames
 seeds: env
-	dvc exp run $(foreach seed,$(SEEDS),$(foreach system,$(SYSTEMS), \
+	$(BIN)/dvc exp run $(foreach seed,$(SEEDS),$(foreach system,$(SYSTEMS), \
 	  -S '+run.rows.demo-$(subst _,-,$(system))-seed$(seed)={dataset: demo, system: $(system), teacher: minilm, decoder: sltr, seed: $(seed), baseline: null}'))
-	python benchmarks/seeds.py metrics/demo.json docs/demo-seeds.md
+	$(BIN)/python benchmarks/seeds.py metrics/demo.json docs/demo-seeds.md

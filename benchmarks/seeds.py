@@ -1,6 +1,6 @@
 """Mean and spread over seeds: ``python benchmarks/seeds.py metrics/demo.json docs/demo-seeds.md``.
 
-Reads the table of a run (``make seeds``) whose rows are named ``<dataset>-<system>`` and ``<dataset>-<system>-seed<N>``.
+Reads the table of a run (`make seeds`) whose rows are named `<dataset>-<system>` and `<dataset>-<system>-seed<N>`.
 """
 
 import argparse
