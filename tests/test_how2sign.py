@@ -13,7 +13,7 @@ from slt.errors import ConfigError, DataError
 from slt.store import file_sha256
 
 HEADER = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE\n"
-SHARED = Path("/work/shared/data/how2sign")
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "how2sign"
 MISREAD = "Now you’re ready – café.".encode().decode("latin-1")
 
 
