@@ -21,6 +21,9 @@ def main() -> None:
     for name, row in read_json(arguments.table)["rows"].items():
         systems.setdefault(re.sub(r"-seed\d+$", "", name), {})[str(row["seed"])] = row
     seeds = sorted({seed for rows in systems.values() for seed in rows})
+    short = [system for system, rows in systems.items() if set(rows) != set(seeds)]
+    if len(seeds) < 2 or short:
+        parser.error(f"{arguments.table}: needs two seeds of every row, has {', '.join(seeds)}; run `make seeds`")
     lines = [
         "# The demo over seeds",
         "",
