@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint env how2sign-sample seeds
+.PHONY: repro test lint deps env how2sign-sample seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -17,6 +17,10 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# each stage's import closure becomes its deps in dvc.yaml
+deps: env
+	$(BIN)/python tests/test_pipeline_deps.py
 
 env: $(BIN)/.ready
 

@@ -44,7 +44,7 @@ def encode(tokenizer: Any, sentences: list[str], max_tokens: int) -> tuple[list[
     ids = tokenizer(sentences, add_special_tokens=True)["input_ids"]
     cut = [len(sentence) > max_tokens for sentence in ids]
     short = [
-        [*sentence[:max_tokens - 1], tokenizer.eos_token_id] if is_cut else sentence
+        [*sentence[: max_tokens - 1], tokenizer.eos_token_id] if is_cut else sentence
         for sentence, is_cut in zip(ids, cut, strict=True)
     ]
     return short, sum(cut)

@@ -17,7 +17,7 @@ from slt.corpora import report
 from slt.corpora.demo import notes, read
 from slt.demo.avatar import render
 from slt.demo.config import DemoConfig
-from slt.demo.corpus import Demo, match_key, sample, word_list, write
+from slt.demo.corpus import Demo, encode, match_key, sample, word_list, write
 from slt.demo.dump import write_dump
 from slt.demo.english import Wording
 from slt.demo.grammar import Meaning
@@ -68,20 +68,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_all_but_the_encoders_bytes_depend_on_the_options_alone(written: Path, tmp_path: Path) -> None:
+def test_the_corpus_bytes_depend_on_the_options_alone(written: Path, tmp_path: Path) -> None:
     write(TINY, sample(TINY), tmp_path / "again", workers=2)
-    first, second = contents(written), contents(tmp_path / "again")
-    assert len(first) == 6 + 2 and set(first) == set(second)
-    for name in ("annotation.tsv", "wikipedia.xml.bz2"):
-        assert first[name] == second[name]
-    for one, other in zip(sample(TINY).reports, sample(TINY).reports, strict=True):
-        assert np.array_equal(one.frames(TINY), other.frames(TINY))
-
-
-@pytest.mark.xfail(reason="H.264 bytes of equal frames differ between encodes; see docs/demo-corpus.md")
-def test_the_encoders_bytes_depend_on_the_options_alone(written: Path, tmp_path: Path) -> None:
-    write(TINY, sample(TINY), tmp_path / "again", workers=2)
+    assert len(contents(written)) == 6 + 2
     assert contents(written) == contents(tmp_path / "again")
+
+
+def test_equal_frames_are_encoded_to_equal_bytes_each_time(tmp_path: Path) -> None:
+    # with x264's macroblock tree this gave several files within fifteen tries
+    frames = sample(TINY).reports[0].frames(TINY)
+    for i in range(15):
+        encode(frames, tmp_path / f"{i}.mp4", TINY.fps, TINY.crf)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
 
 
 def test_another_seed_gives_other_reports() -> None:

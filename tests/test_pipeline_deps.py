@@ -1,6 +1,7 @@
 """A changed module re-runs the stages that use it and no others: each stage's import closure equals its deps."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def closure(path: Path) -> set[str]:
     return {file.relative_to(ROOT).as_posix() for file in seen if ast.parse(file.read_text()).body[1:] or file == path}
 
 
+def write_deps(path: Path) -> None:
+    """Bring the code deps in dvc.yaml up to date; `make deps` calls it."""
+    code = re.compile(r"( +)- (?:stages|slt)/.*\.py$")
+    stage, indent, lines = "", "", list[str]()
+    for line in path.read_text().splitlines():
+        if match := re.match(r"  (\w+):$", line):
+            stage = match[1]
+        if (match := code.match(line)) is None:
+            indent = ""
+            lines.append(line)
+        elif match[1] != indent:  # the first of a list: the whole list takes its place
+            indent = match[1]
+            files = sorted(closure(ROOT / "stages" / f"{stage}.py"), key=lambda file: (file.startswith("slt/"), file))
+            lines += [f"{indent}- {file}" for file in files]
+    path.write_text("\n".join(lines) + "\n")
+
+
 @pytest.mark.parametrize("stage", DVC)
 def test_deps_are_the_import_closure(stage: str) -> None:
     listed = {dep for dep in definition(stage)["deps"] if dep.endswith(".py")}
@@ -77,3 +95,7 @@ def test_stage_imports_only_what_it_uses(stage: str, forbidden: set[str]) -> Non
     code = f"import stages.{stage}, sys; print(*{{name.split('.')[0] for name in sys.modules}})"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not forbidden & set(result.stdout.split())
+
+
+if __name__ == "__main__":
+    write_deps(ROOT / "dvc.yaml")
