@@ -39,8 +39,8 @@ class Clip:
     for the whole file. ``references`` holds further correct translations of held-out clips, ``gloss`` the
     space-separated glosses, ``frames`` the annotated number of frames, where a corpus has them.
     ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``). ``features`` is the
-    path of precomputed features, a ``.npy`` of (frames, dimensions), where the corpus brings its own; ``video`` may then
-    be empty.
+    path of precomputed features, a ``.npy`` of (frames, dimensions), where the corpus brings its own; ``video`` may
+    then be empty.
     """
 
     id: str
