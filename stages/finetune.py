@@ -6,7 +6,7 @@ from slt import paths
 from slt.clips import load_clips
 from slt.config.base import read_params, section
 from slt.config.run import row_config
-from slt.config.train import DecoderConfig, FinetuneConfig, Sign2semConfig, SystemConfig
+from slt.config.train import DecoderConfig, FinetuneConfig, ParallelConfig, Sign2semConfig, SystemConfig
 from slt.feature_set import FeatureSet
 from slt.finetune import Finetune, join
 from slt.model_folder import load_model, save_model, save_neighbours
@@ -24,6 +24,7 @@ def main(row: str) -> None:
     dataset = row_.dataset
     system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
     config = section(FinetuneConfig, params, f"{dataset}.finetune")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     sign2sem = section(Sign2semConfig, params, f"{dataset}.sign2sem")
     max_tokens = section(DecoderConfig, params, f"{dataset}.decoders.{row_.decoder}").max_tokens
     inputs = [
@@ -33,11 +34,14 @@ def main(row: str) -> None:
         paths.sem2text_dir(dataset, row_.teacher, row_.decoder),
     ]
     hashes = [folder_sha256(path) for path in inputs]
-    work = work_folder("finetune", fingerprint("finetune", asdict(system), asdict(config), row_.seed, hashes))
+    settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, max_tokens]
+    work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
     features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
     positions = sign2sem.encoder.positions
-    train_clips, dev_clips = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev"))
+    train_clips, dev_clips = (
+        load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")
+    )
     tokenizer = load_tokenizer(inputs[3])
     model = join(load_model(inputs[2]), load_model(inputs[3]), system, row_.seed)
     phase = Finetune(

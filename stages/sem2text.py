@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 
 from slt import paths
+from slt.clips import chosen_clips
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
-from slt.config.train import DecoderConfig, Sem2textConfig
+from slt.config.train import DecoderConfig, ParallelConfig, Sem2textConfig
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
 from slt.sem2text import Sem2text, new_decoder
@@ -23,6 +24,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     """Train a text decoder on one teacher's embeddings of monolingual text."""
     params = read_params()
     config = section(Sem2textConfig, params, f"{dataset}.sem2text")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     decoder_config = section(DecoderConfig, params, f"{dataset}.decoders.{decoder}")
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
     inputs = [
@@ -33,6 +35,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     key = fingerprint(
         "sem2text",
         asdict(config),
+        asdict(parallel),
         asdict(decoder_config),
         file_sha256(inputs[0]),
         [folder_sha256(path) for path in inputs[1:]],
@@ -43,7 +46,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
     texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
     if config.train_text:
-        own = [clip for clip in clips if clip.split == "train"]
+        own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
         texts, sems = texts + [clip.text for clip in own], np.concatenate([sems, targets.matrix([c.id for c in own])])
     tokenizer = train_tokenizer(texts, decoder_config.vocabulary)
     dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))

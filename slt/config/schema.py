@@ -6,7 +6,7 @@ from slt.config.base import PARAMS, parse, section
 from slt.config.data import CorpusConfig, FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import read_run
-from slt.config.train import DecoderConfig, FinetuneConfig, Sem2textConfig, Sign2semConfig, SystemConfig
+from slt.config.train import DecoderConfig, FinetuneConfig, ParallelConfig, Sem2textConfig, Sign2semConfig, SystemConfig
 from slt.errors import ConfigError
 
 SECTIONS: dict[str, type] = {
@@ -14,6 +14,7 @@ SECTIONS: dict[str, type] = {
     "frames": FramesConfig,
     "features": FeaturesConfig,
     "wikipedia": WikipediaConfig,
+    "parallel": ParallelConfig,
     "sign2sem": Sign2semConfig,
     "sem2text": Sem2textConfig,
     "finetune": FinetuneConfig,

@@ -5,6 +5,19 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """How much of the parallel text is used: the axis of a learning curve, or of a low-resource simulation."""
+
+    train_clips: int | None
+    """this many train clips, chosen by the hash of their ids, so that a smaller set is part of a larger one; null: all.
+    Targets stay centred on all train sentences: text without video is not what is scarce"""
+
+    def __post_init__(self) -> None:
+        if self.train_clips is not None and self.train_clips < 1:
+            raise ValueError("train_clips must be at least 1, or null for all")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training run: the same loop serves sign2sem, sem2text and finetune."""
 
