@@ -186,6 +186,6 @@ def test_flipped_bits_in_the_pictures_are_found(clip: Path, tmp_path: Path) -> N
 
 
 def test_an_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
-    monkeypatch.setattr("slt.video.MAX_SIDE", 100)
+    monkeypatch.setattr("slt.images.MAX_SIDE", 100)
     with pytest.raises(DataError, match=r"clip\.mp4: claims 160 x 120 pixels"):
         read(clip)
