@@ -24,7 +24,10 @@ def read_pickle(path: Path) -> Any:
         raise DataError(f"{path}: no such file; put it there, or correct the options of the corpus")
     try:
         with gzip.open(path, "rb") as file:
-            return _Unpickler(file, path).load()
+            content = _Unpickler(file, path).load()
+            if file.read(1):  # gzip compares its checksum at the end of the file, and a pickle ends before
+                raise ValueError("something follows the pickle")
+            return content
     except SltError:
         raise
     except Exception as error:  # a damaged pickle can raise anything, and each library below its own

@@ -78,6 +78,8 @@ class ClipTranslator:
                     f"(frames, {self.model.config.feature_dim}), made as those were"
                 )
             return subsample(read_features(clip, clip.stem, self.model.config.feature_dim), positions)
+        if clip.suffix == ".npy":
+            raise DataError(f"{clip}: this model computes its features itself; give a video file or a folder of images")
         encoded = encoded_frames(clip, self.frames)
         frames = [np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)) for data in encoded]
         return subsample(self.backbone(np.stack(frames)), positions)

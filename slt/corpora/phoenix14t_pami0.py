@@ -140,7 +140,7 @@ def read_records(path: Path, split: str) -> list[dict[str, Any]]:
         if wrong or not isinstance(record["sign"], np.ndarray):
             raise DataError(f"{path}: record {number}: {(*wrong, 'sign')[0]} is of another type than in the release")
         part, _, name = record["name"].strip().rpartition("/")
-        if part != split:
+        if part != split or not name:
             raise DataError(
                 f"{path}: record {number} is named `{record['name']}`, expected `{split}/<name>`: it leads out of the "
                 f"folder of clips, or this is not the {split} file"
