@@ -27,6 +27,7 @@ from slt.model_folder import save_neighbours
 from slt.pickles import read_pickle
 from slt.precomputed import make_precomputed
 from slt.store import read_json
+from slt.tables import Notes, _gloss_mark
 from slt.tokenizer import train_tokenizer
 from slt.translate import ClipTranslator
 
@@ -330,6 +331,13 @@ def test_features_that_saw_gloss_cannot_be_called_gloss_free(manifest: Path) -> 
     with pytest.raises(ConfigError, match=r"gloss_free is true, but the training of these features saw gloss"):
         make_precomputed(claimed, manifest, Path("features"))
     assert not Path("features").exists()
+
+
+def test_a_table_names_the_features_that_saw_gloss(manifest: Path) -> None:
+    provenance = make_precomputed(PAMI0, manifest, Path("features"))["backbone"]
+    notes = Notes()
+    assert _gloss_mark({"provenance": provenance}, notes)
+    assert "not gloss-free: its features come from pami0, whose training saw gloss" in "\n".join(notes.lines())
 
 
 @pytest.mark.parametrize(
