@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading
+from slt.corpora import Reading, check_name
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.paths import resolve
@@ -163,8 +163,7 @@ def mend(text: str) -> str:
 def _why_dropped(row: Sentence, files: dict[str, Path], extension: str, seen: set[str]) -> str | None:
     if not row.name:
         return "no name"
-    if Path(row.name).name != row.name or "\\" in row.name or row.name in (".", ".."):
-        raise DataError(f"{NAME} `{row.name}` leads out of the folder of clips; correct the annotation")
+    check_name(row.name, NAME)
     if row.name in seen:
         return "duplicate id"
     if not row.text:
