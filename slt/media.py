@@ -97,13 +97,13 @@ class Intervals:
             self.unknown[video] += 1
         elif first >= header.seconds:
             raise DataError(f"starts past the end of its video: at {first:g} s of {header.seconds:g} s")
-        elif end is not None and end > header.seconds:
-            self.clamped.append(name)
-            end = header.seconds
-        last = header.seconds if end is None else end
+        past = end is not None and header.seconds is not None and end > header.seconds
+        last = header.seconds if end is None or past else end
         if header.rate and last is not None and (last - first) * header.rate < 1 - 1e-6:
             raise DataError(f"shorter than one frame: {last - first:.3g} s at {header.rate:g} frames per second")
-        return start, end
+        if past:
+            self.clamped.append(name)
+        return start, last if past else end
 
     def notes(self) -> dict[str, Any]:
         """Counts for the data report; the first clips by name."""
