@@ -1,6 +1,9 @@
 """A corpus of one's own: what a table may say, what drops one clip by name, and what stops the run by line."""
 
 import csv
+import re
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from test_video import pictures, write_video
 
+import stages.corpus
+import stages.frames
 from slt.annotation import LINE_LIMIT
+from slt.cli import main
+from slt.config.base import read_params
 from slt.config.data import CorpusConfig
+from slt.config.schema import check
 from slt.corpora import Reading, read_corpus, report
 from slt.errors import ConfigError, DataError
 from slt.manifest import Clip
-from slt.store import file_sha256
+from slt.store import file_sha256, read_json
 
+ROOT = Path(__file__).parents[1]
 SPLITS = {"train": "train", "val": "dev", "test": "test"}
 HUGS = "signal\tsignal_start\tsignal_end\tencoder_prompt\tdecoder_prompt\toutput\n"
 
@@ -347,3 +357,125 @@ def test_missing_files_say_what_to_do(raw: Path) -> None:
     write(raw / "clips.tsv", MINIMAL)
     with pytest.raises(DataError, match="no column `GLOSSES`, found"):
         read(raw, columns={"gloss": "GLOSSES"})
+
+
+DOCS = (ROOT / "docs" / "own-corpus.md").read_text(encoding="utf-8")
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.mark.skipif(not (SHARED / "how2sign").is_dir(), reason="needs the shared How2Sign clips")
+def test_a_new_corpus_takes_the_lines_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = DOCS.split("```python\n")[1].split("```")[0]
+    command = DOCS.split("```sh\n")[1].split("```")[0].removesuffix("dvc repro\n")
+    assert len((script + command).splitlines()) < 10
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").symlink_to(SHARED)
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLT_RAW", "SLT_WORK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLT_WORKERS", "1")
+    exec(script, {})
+    main(shlex.split(command.replace("\\\n", ""))[1:])
+    expected = yaml.safe_load(DOCS.split("```yaml\n")[1].split("```")[0])
+    assert read_params()["mine"]["corpus"] == expected["mine"]["corpus"]
+    # an eighth of the frames, so that the test takes seconds
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("stride: 1", "stride: 8"))
+    stages.corpus.main("mine")
+    stages.frames.main("mine")
+    findings = read_json(Path("data/mine/corpus/report.json"))["splits"]
+    assert {split: found["clips"] for split, found in findings.items()} == {"train": 60, "dev": 7, "test": 7}
+    index = read_json(Path("data/mine/frames/frames.json"))
+    assert (index["clips"], index["dropped"]) == (74, [])
+    with (SHARED / "how2sign" / "clips.tsv").open(encoding="utf-8", newline="") as file:
+        frames = [int(row["frames"]) for row in csv.DictReader(file, delimiter="\t")]
+    assert index["frames"] == sum(-(-count // 8) for count in frames)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a checkout with its params.yaml and an empty table."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "mine.tsv").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+NEW = ["new", "mine", "--like", "demo", "--manifest", "mine.tsv", "--media", "."]
+
+
+def test_a_new_dataset_is_added_as_text_and_everything_else_stays(checkout: Path) -> None:
+    before, text = read_params(), Path("params.yaml").read_text()
+    main([*NEW, "--columns", "text=SATZ: #1", "--splits", "val=dev", "--language", "de", "--sign-language", "gsg"])
+    after, added = read_params(), Path("params.yaml").read_text()
+    check(after)
+    lines = iter(added.splitlines())
+    assert all(old in lines for old in text.replace("datasets: [demo]", "datasets: [demo, mine]").splitlines())
+    mine = after.pop("mine")
+    assert mine["corpus"] == {
+        "adapter": "own",
+        "language": "de",
+        "sign_language": "gsg",
+        "max_dropped": {"train": 0, "dev": 0, "test": 0},
+        "options": {
+            "manifest": "mine.tsv",
+            "media": ".",
+            "columns": {"text": "SATZ: #1"},
+            "splits": {"val": "dev"},
+        },
+    }
+    assert {**mine, "corpus": None} == {**before["demo"], "corpus": None}
+    run = after.pop("run")
+    assert after == {name: section for name, section in before.items() if name != "run"}
+    assert run["datasets"] == ["demo", "mine"]
+    assert list(run["targets"]) == ["demo-minilm", "mine-minilm"]
+    rows = {name: row for name, row in run["rows"].items() if name.startswith("mine")}
+    assert list(rows) == [
+        f"mine-{name}" for name in ("sign2text", "sign2sem2text", "sign2semtext", "sign2semtext-frames")
+    ]
+    assert rows["mine-sign2text"]["baseline"] is None and rows["mine-sign2semtext"]["baseline"] == "mine-sign2text"
+    assert added.count("# few parallel clips") == 1 and added.count("weights: package:efficientnet") == 3
+    assert added.count("# ImageNet") == 2 and not re.search(r"[&*]\w+\b(?=\s*$)", added, re.MULTILINE)
+    assert added.endswith("\n") and "\n\n\n" not in added
+
+
+def test_a_second_dataset_can_be_like_the_first(checkout: Path) -> None:
+    main(NEW)
+    main(["new", "yours", "--like", "mine", "--manifest", *(f"{s}=mine.tsv" for s in ("train", "dev", "test")),
+          "--media", ".", "--layout", "multimodalhugs"])  # fmt: skip
+    params = read_params()
+    check(params)
+    assert params["run"]["datasets"] == ["demo", "mine", "yours"]
+    options = params["yours"]["corpus"]["options"]
+    assert options["layout"] == "multimodalhugs" and set(options["manifest"]) == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({1: "demo"}, "`demo` is taken"),
+        ({1: "run"}, "`run` is taken"),
+        ({1: "Mine-2"}, "`Mine-2` is taken or no name"),
+        ({1: "null"}, "not laid out as text that can be added to"),
+        ({3: "nothing"}, "no dataset `nothing` to copy; there are: demo, how2sign_sample"),
+        ({5: "none.tsv"}, "none.tsv: no such manifest"),
+        ({5: "dev=mine.tsv"}, "--manifest: give one table, or three"),
+        ({7: ""}, "media needs the folder"),
+    ],
+)
+def test_what_cannot_be_added_leaves_params_as_they_were(
+    checkout: Path, caplog: pytest.LogCaptureFixture, change: dict[int, str], message: str
+) -> None:
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        main([change.get(i, argument) for i, argument in enumerate(NEW)])
+    assert stopped.value.code == 2 and message in caplog.text
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_layout_that_text_cannot_be_added_to_is_refused(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump(read_params()))  # datasets as a list of many lines
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(SystemExit):
+        main(NEW)
+    assert "copy the section `demo:` by hand to `mine:`" in caplog.text and Path("params.yaml").read_bytes() == before
