@@ -8,6 +8,8 @@ from pathlib import Path
 from slt.errors import SltError
 from slt.stage import configure_logging, log
 
+CLIP = "a video file, a folder of images, or (model trained on precomputed features) a .npy of (frames, features)"
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point; an expected error is one line on stderr and exit code 2."""
@@ -15,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
 
     translate = commands.add_parser("translate", help="video files to sentences")
-    translate.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="any video file that PyAV opens")
+    translate.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=CLIP)
     translate.add_argument("--model", required=True, type=Path, help="a model folder, such as data/finetune/<row>")
     translate.add_argument("--json", action="store_true", help="n-best with scores and nearest training sentences")
     translate.add_argument("--beam", type=int, default=4, help="hypotheses kept during the search (default 4)")

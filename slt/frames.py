@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slt import media, video
+from slt import images, media, video
 from slt.config.data import FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import SPLITS, Clip, read_manifest
@@ -73,18 +73,23 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     """Decode all clips of a manifest into ``out/frames-*.parquet`` and return the index, ``out/frames.json``.
 
     A shard has one row per clip: id, n, frames (n JPEG images of size × size pixels), in manifest order. Complete
-    shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index.
+    shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index; clips
+    that bring features instead of a video are counted as ``precomputed``.
 
-    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows.
+    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows, or when a clip has neither.
     """
-    clips = read_manifest(manifest)
+    listed = read_manifest(manifest)
+    clips = [clip for clip in listed if clip.video]
+    for clip in listed:
+        if not clip.video and not clip.features:
+            raise DataError(f"{manifest}: clip `{clip.id}` has neither video nor features; correct the corpus adapter")
     provenance = {
         "stage": "frames",
         "params": dataclasses.asdict(config),
         "manifest": file_sha256(manifest),
         "versions": {"av": av.__version__, "opencv": cv2.__version__},
     }
-    code = [file_sha256(Path(name)) for name in (__file__, media.__file__, video.__file__)]
+    code = [file_sha256(Path(name)) for name in (__file__, images.__file__, media.__file__, video.__file__)]
     work = work_folder("frames", fingerprint(provenance, code))
     cuts = range(0, len(clips), config.clips_per_shard)
     tasks = [
@@ -92,7 +97,7 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
         for i, at in enumerate(cuts)
     ]
     records = sorted(progress(_run(tasks), "frames", len(tasks), "shard"), key=lambda record: record.file)
-    index = _index(records, provenance)
+    index = {**_index(records, provenance), "precomputed": len(listed) - len(clips)}
     for split in SPLITS:
         dropped = [clip for clip in index["dropped"] if clip["split"] == split]
         if len(dropped) > max_dropped[split]:
@@ -120,7 +125,7 @@ def workers() -> int:
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     """Records of all shards, in the order in which they are done."""
     count = min(workers(), len(tasks))
-    if count == 1:
+    if count <= 1:
         yield from map(make_shard, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks held by FFmpeg's and Arrow's threads

@@ -10,6 +10,7 @@ from typing import Any
 
 from slt import paths
 from slt.bootstrap import draw, paired_test
+from slt.config.data import PRECOMPUTED
 from slt.config.run import RunConfig
 from slt.diagnostics import bucket_names
 from slt.errors import ConfigError, DataError
@@ -293,6 +294,8 @@ def _gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
     if gloss_free is True:
         return ""
     backbone = entry["provenance"].get("backbone", "the backbone")
+    if backbone == PRECOMPUTED:
+        backbone = entry["provenance"]["weights"]
     if gloss_free is False:
         return notes.mark(f"not gloss-free: its features come from {backbone}, whose training saw gloss")
     return notes.mark(f"whether the training of {backbone} saw gloss is not known")

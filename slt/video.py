@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from slt.errors import DataError
+from slt.images import check_size, read_images
 from slt.media import declared_seconds
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_SIDE = 16384  # pixels; a damaged header can claim any size, and a decoder would allocate it
 SEEK_MARGIN = 2.0  # seconds before `start`: a container's index may lead to a keyframe shown after it
 SKIPPED_GAP = SEEK_MARGIN + 10.0  # seconds between clips; a seek goes back by the margin and up to a keyframe interval
 
@@ -35,7 +33,7 @@ def read_frames(
     stride: int = 1,
     bgr: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Frames of a video file, or of a folder of PNG or JPEG images in order of name.
+    """Frames of a video file, or of a folder of PNG or JPEG images in numeric order of name.
 
     Yields uint8 arrays (size, size, 3), RGB (BGR for OpenCV's encoders with ``bgr``), resized by swscale (bicubic)
     in one step: stretched to the square, or with the aspect kept and padded with black. ``start`` and ``end``, in
@@ -43,7 +41,8 @@ def read_frames(
     A rotation in the file's metadata is applied.
 
     Raises DataError naming the file when it is missing, has no video stream, cannot be decoded, is damaged or cut
-    short (a container without a declared duration, MPEG-TS, hides the latter), or yields no frame.
+    short (a container without a declared duration, MPEG-TS, hides the latter), is an image of another size than those
+    before it, or yields no frame.
     """
     frames = _image_frames(path) if path.is_dir() else (frame for frame, _ in _video_frames(path, [(start, end)]))
     if path.is_dir() and (start is not None or end is not None):
@@ -52,7 +51,7 @@ def read_frames(
     index = -1
     for index, frame in enumerate(frames):
         if index % stride == 0:
-            _check_size(path, frame.width, frame.height)
+            check_size(path, frame.width, frame.height)
             yield fitter(frame)
     if index < 0:
         window = "" if start is None and end is None else f" between {start} and {end} s"
@@ -78,7 +77,7 @@ def read_clips(
                 if seen[i] % stride == 0:
                     kept.append(i)
             if kept:
-                _check_size(path, frame.width, frame.height)
+                check_size(path, frame.width, frame.height)
                 picture = fitter(frame)
                 yield from ((i, picture) for i in kept)
 
@@ -130,7 +129,7 @@ def _video_frames(path: Path, windows: Sequence[Window]) -> Iterator[tuple[Video
             if not container.streams.video:
                 raise DataError(f"{path}: no video stream in it; replace the file")
             stream = container.streams.video[0]
-            _check_size(path, stream.codec_context.width, stream.codec_context.height)
+            check_size(path, stream.codec_context.width, stream.codec_context.height)
             stream.thread_type = "NONE"  # small clips decode fastest on one thread, and clips run side by side
             origin = (container.start_time or 0) / av.time_base
             start = min(start or 0.0 for start, _ in windows)
@@ -184,17 +183,5 @@ def _decode(
 
 
 def _image_frames(path: Path) -> Iterator[VideoFrame]:
-    for file in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
-        encoded = np.fromfile(file, np.uint8)
-        try:
-            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-        except cv2.error:  # a header that claims an absurd size
-            pixels = None
-        if pixels is None:
-            raise DataError(f"{file}: cannot be decoded as an image: damaged or cut short; replace the file")
-        yield VideoFrame.from_ndarray(pixels.astype(np.uint8, copy=False), format="bgr24")
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
-        raise DataError(f"{path}: claims {width} x {height} pixels, beyond 1 to {MAX_SIDE} a side: damaged; replace it")
+    for pixels in read_images(path):
+        yield VideoFrame.from_ndarray(pixels, format="bgr24")

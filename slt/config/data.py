@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+PRECOMPUTED = "precomputed"
+
 
 @dataclass(frozen=True)
 class CorpusConfig:
@@ -47,12 +49,12 @@ class FramesConfig:
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The frozen image backbone and how it is run."""
+    """The frozen image backbone and how it is run; pool, batch and precision mean nothing for precomputed features."""
 
     backbone: str
-    """a timm model name"""
+    """a timm model name, or `precomputed`: the features that the corpus brings"""
     weights: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, or a local path; of precomputed features their name, for the tables"""
     pool: Literal["avg", "max", "avgmax"]
     """global pooling over the feature map (timm's names; avgmax is their mean)"""
     batch: int

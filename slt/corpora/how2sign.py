@@ -13,7 +13,7 @@ from pathlib import Path
 
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading
+from slt.corpora import Reading, check_name
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.media import Intervals, identify, parse_seconds
@@ -221,9 +221,9 @@ class _Dropped(Exception):
 def _check(row: Sentence, sources: dict[str, Folder], seen: set[str]) -> None:
     if not row.name:
         raise _Dropped("no name")
-    for column, name in ((NAME, row.name), (VIDEO, row.video)):
-        if "\\" in name or name in (".", "..") or (name and Path(name).name != name):
-            raise DataError(f"{column} `{name}` leads out of the folder of clips; correct the annotation")
+    check_name(row.name, NAME)
+    if row.video:
+        check_name(row.video, VIDEO)
     if row.name in seen:
         raise _Dropped("duplicate id")
     if not row.text:
