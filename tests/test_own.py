@@ -410,7 +410,8 @@ def test_a_new_dataset_is_added_as_text_and_everything_else_stays(checkout: Path
     after, added = read_params(), Path("params.yaml").read_text()
     check(after)
     lines = iter(added.splitlines())
-    assert all(old in lines for old in text.replace("datasets: [demo]", "datasets: [demo, mine]").splitlines())
+    listed = re.sub(r"(?m)^(  datasets: \[.*)\]", r"\1, mine]", text)
+    assert all(old in lines for old in listed.splitlines())
     mine = after.pop("mine")
     assert mine["corpus"] == {
         "adapter": "own",
@@ -427,15 +428,16 @@ def test_a_new_dataset_is_added_as_text_and_everything_else_stays(checkout: Path
     assert {**mine, "corpus": None} == {**before["demo"], "corpus": None}
     run = after.pop("run")
     assert after == {name: section for name, section in before.items() if name != "run"}
-    assert run["datasets"] == ["demo", "mine"]
-    assert list(run["targets"]) == ["demo-minilm", "mine-minilm"]
+    assert run["datasets"] == [*before["run"]["datasets"], "mine"]
+    assert list(run["targets"]) == [*before["run"]["targets"], "mine-minilm"]
     rows = {name: row for name, row in run["rows"].items() if name.startswith("mine")}
     assert list(rows) == [
         f"mine-{name}" for name in ("sign2text", "sign2sem2text", "sign2semtext", "sign2semtext-frames")
     ]
     assert rows["mine-sign2text"]["baseline"] is None and rows["mine-sign2semtext"]["baseline"] == "mine-sign2text"
-    assert added.count("# few parallel clips") == 1 and added.count("weights: package:efficientnet") == 3
-    assert added.count("# ImageNet") == 2 and not re.search(r"[&*]\w+\b(?=\s*$)", added, re.MULTILINE)
+    assert added.count("weights: package:") == text.count("weights: package:") + 1
+    assert added.count("# ImageNet\n") == text.count("# ImageNet\n") + 1
+    assert added.count("# few parallel clips") == 1  # it says why the demo's corpus is as it is
     assert added.endswith("\n") and "\n\n\n" not in added
 
 
@@ -445,7 +447,7 @@ def test_a_second_dataset_can_be_like_the_first(checkout: Path) -> None:
           "--media", ".", "--layout", "multimodalhugs"])  # fmt: skip
     params = read_params()
     check(params)
-    assert params["run"]["datasets"] == ["demo", "mine", "yours"]
+    assert params["run"]["datasets"][-2:] == ["mine", "yours"]
     options = params["yours"]["corpus"]["options"]
     assert options["layout"] == "multimodalhugs" and set(options["manifest"]) == {"train", "dev", "test"}
 
@@ -457,7 +459,7 @@ def test_a_second_dataset_can_be_like_the_first(checkout: Path) -> None:
         ({1: "run"}, "`run` is taken"),
         ({1: "Mine-2"}, "`Mine-2` is taken or no name"),
         ({1: "null"}, "not laid out as text that can be added to"),
-        ({3: "nothing"}, "no dataset `nothing` to copy; there are: demo, how2sign_sample"),
+        ({3: "nothing"}, "no dataset `nothing` to copy; there are: demo, "),
         ({5: "none.tsv"}, "none.tsv: no such manifest"),
         ({5: "dev=mine.tsv"}, "--manifest: give one table, or three"),
         ({7: ""}, "media needs the folder"),
