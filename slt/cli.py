@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate video files, check params.yaml, show how long the stages took."""
+"""The ``slt`` command: translate video files, add a dataset, check params.yaml, show how long the stages took."""
 
 import argparse
 import json
@@ -28,6 +28,24 @@ def main(argv: list[str] | None = None) -> None:
 
     check = commands.add_parser("check", help="check the whole of params.yaml")
     check.set_defaults(run=_check)
+
+    new = commands.add_parser("new", help="add a corpus of your own to params.yaml")
+    new.add_argument("name", metavar="NAME", help="the new dataset's name")
+    new.add_argument("--like", required=True, metavar="DATASET", help="whose parameters it starts from")
+    new.add_argument(
+        "--manifest",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="the table of clips, or train=FILE dev=FILE test=FILE",
+    )
+    new.add_argument("--media", required=True, metavar="FOLDER", help="the folder that the table's videos are in")
+    new.add_argument("--layout", choices=["own", "multimodalhugs"], default="own", help="of the table (default own)")
+    new.add_argument("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help="columns of another name")
+    new.add_argument("--splits", nargs="+", default=[], metavar="THEIRS=OURS", help="splits of another name: val=dev")
+    new.add_argument("--language", help="of the text, ISO 639-1 (default: as DATASET's)")
+    new.add_argument("--sign-language", help="ISO 639-3 (default: as DATASET's)")
+    new.set_defaults(run=_new)
 
     times = commands.add_parser("times", help="seconds of each stage's last run here")
     times.set_defaults(run=_times)
@@ -64,6 +82,25 @@ def _check(arguments: argparse.Namespace) -> None:
 
     check(read_params())
     log.info("params.yaml: every section is well-formed, every row's upstream is built")
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from slt.config.base import parse
+    from slt.corpora.own import OwnConfig
+    from slt.new_corpus import add_dataset, read_manifest_option, read_pairs
+
+    given = {
+        "manifest": read_manifest_option(arguments.manifest),
+        "media": arguments.media,
+        "layout": arguments.layout,
+        "columns": read_pairs("--columns", arguments.columns),
+        "splits": read_pairs("--splits", arguments.splits),
+    }
+    options = parse(OwnConfig, given, f"{arguments.name}.corpus.options")
+    rows = add_dataset(arguments.name, arguments.like, options, arguments.language, arguments.sign_language)
+    log.info(
+        "params.yaml: added `%s:` and the rows %s; read it through, then: dvc repro", arguments.name, ", ".join(rows)
+    )
 
 
 def _times(arguments: argparse.Namespace) -> None:

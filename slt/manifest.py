@@ -39,9 +39,9 @@ class Clip:
     ``video`` is a path as :func:`slt.paths.resolve` reads it; ``start`` and ``end`` are seconds in it, or None
     for the whole file. ``references`` holds further correct translations of held-out clips, ``gloss`` the
     space-separated glosses, ``frames`` the annotated number of frames, where a corpus has them.
-    ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``). ``features`` is the
-    path of precomputed features, a ``.npy`` of (frames, dimensions), where the corpus brings its own; ``video`` may
-    then be empty.
+    ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``; of two files both,
+    separated by a blank). ``features`` is the path of precomputed features, a ``.npy`` of (frames, dimensions), where
+    the corpus brings its own; ``video`` may then be empty.
     """
 
     id: str
