@@ -72,13 +72,15 @@ def _get(entry: dict[str, Any], split: str, condition: str, metric: str) -> dict
     return entry["scores"].get(split, {}).get(condition, {}).get(metric) or no_score(f"no {condition} on {split}")
 
 
-def _figure(score: dict[str, Any], notes: Notes | None = None, plain: bool = False) -> str:
+def score_cell(score: dict[str, Any], notes: Notes | None = None) -> str:
+    """``value ± half width`` of a score as in ``scores.json``; a dash, with the reason as a note, for null."""
     if score["value"] is None:
         return "–" + (notes.mark(score["reason"]) if notes else "")
-    return f"{score['value']:.2f}" + ("" if plain else f" ± {score['half_width']:.2f}")
+    return f"{score['value']:.2f} ± {score['half_width']:.2f}"
 
 
-def _signed(test: dict[str, Any]) -> str:
+def signed_difference(test: dict[str, Any]) -> str:
+    """``difference [low, high]`` of a paired test, with its signs."""
     return f"{test['difference']:+.2f} [{test['low']:+.2f}, {test['high']:+.2f}]"
 
 
@@ -88,11 +90,15 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
     for name, entry in rows.items():
         test = [_get(entry, "test", "model", metric) for metric in NAMES]
         bleu, multi, raw, chrf, bleurt = test
-        cells = [name + _gloss_mark(entry, notes), _figure(_get(entry, "dev", "model", "bleu")), _figure(bleu)]
-        cells += [_figure(multi, notes), _figure(raw), _figure(chrf), _figure(bleurt, notes)]
+        cells = [name + _gloss_mark(entry, notes), score_cell(_get(entry, "dev", "model", "bleu")), score_cell(bleu)]
+        cells += [score_cell(multi, notes), score_cell(raw), score_cell(chrf), score_cell(bleurt, notes)]
         bleu_test = (entry["comparison"] or {}).get("bleu")
         table.append(
-            [*cells, _signed(bleu_test) if bleu_test else "", f"{bleu_test['p_value']:.3f}" if bleu_test else ""]
+            [
+                *cells,
+                signed_difference(bleu_test) if bleu_test else "",
+                f"{bleu_test['p_value']:.3f}" if bleu_test else "",
+            ]
         )
     return markdown_table([*header, "Δ BLEU to baseline", "p"], table)
 
@@ -110,7 +116,7 @@ def _gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
 def _comparisons(rows: dict[str, Any]) -> list[str]:
     titles = {"bleu": "BLEU", "bleu_multi": "BLEU, all references", "chrf": "chrF"}
     table = [
-        [name, entry["comparison"]["baseline"], titles[metric], _signed(test), f"{test['p_value']:.3f}"]
+        [name, entry["comparison"]["baseline"], titles[metric], signed_difference(test), f"{test['p_value']:.3f}"]
         for name, entry in rows.items()
         for metric, test in (entry["comparison"] or {}).items()
         if metric != "baseline"
@@ -152,14 +158,14 @@ def _ceilings(ceilings: dict[str, Any]) -> list[str]:
     wanted = [("dev", "oracle_sem", "bleu"), ("test", "oracle_sem", "bleu"), ("test", "oracle_sem", "chrf")]
     wanted.append(("test", "shuffled_sem", "bleu"))
     header = ["sem2text", "dev BLEU", "test BLEU", "test chrF", "test BLEU, shuffled SEMs"]
-    rows = [[name, *(_figure(_get(entry, *which)) for which in wanted)] for name, entry in ceilings.items()]
+    rows = [[name, *(score_cell(_get(entry, *which)) for which in wanted)] for name, entry in ceilings.items()]
     return markdown_table(header, rows)
 
 
 def _controls(rows: dict[str, Any]) -> list[str]:
     header = ["test BLEU", *(condition.replace("_", " ") for condition in CONDITIONS)]
     table = [
-        [name, *(_figure(_get(entry, "test", condition, "bleu")) for condition in CONDITIONS)]
+        [name, *(score_cell(_get(entry, "test", condition, "bleu")) for condition in CONDITIONS)]
         for name, entry in rows.items()
     ]
     return markdown_table(header, table)
@@ -174,7 +180,7 @@ def _diagnostics(entries: dict[str, Any], notes: Notes) -> list[str]:
     def parts(which: str, keys: Sequence[str], label: str) -> list[str]:
         kept = [key for key in keys if first[which][key]["n"]]
         header = ["BLEU by " + label, *(f"{key} (n={first[which][key]['n']})" for key in kept)]
-        table = [[name, *(_figure(entry[which][key]["bleu"]) for key in kept)] for name, entry in entries.items()]
+        table = [[name, *(score_cell(entry[which][key]["bleu"]) for key in kept)] for name, entry in entries.items()]
         return markdown_table(header, table)
 
     lines = parts("bleu_by_length", bucket_names(), "words in the reference")
@@ -185,7 +191,7 @@ def _diagnostics(entries: dict[str, Any], notes: Notes) -> list[str]:
     for name, entry in entries.items():
         output, ratio = entry["output"], entry["output"]["length_ratio"]
         shares = [f"{output[key]:.1%}" for key in ("empty", "distinct", "distinct_references")]
-        content = _figure(entry["bleu_content"], notes)
+        content = score_cell(entry["bleu_content"], notes)
         table.append([name, content, "–" if ratio is None else f"{ratio:.2f}", *shares])
     lines += markdown_table(header, table)
     found = {name: entry["retrieval"] for name, entry in entries.items() if "candidates" in entry["retrieval"]}
