@@ -113,7 +113,7 @@ def test_figures_on_phoenix_text_are_those_of_the_command_line(tmp_path: Path) -
 @pytest.mark.skipif(not (SHARED / "how2sign").is_dir(), reason="needs the shared How2Sign annotation")
 def test_figures_on_how2sign_text_are_those_of_the_command_line(tmp_path: Path) -> None:
     with (SHARED / "how2sign" / "how2sign_realigned_test.csv").open(encoding="utf-8", newline="") as file:
-        references = [row["SENTENCE"].replace("\n", " ") for row in csv.DictReader(file)]
+        references = [row["SENTENCE"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
     references = [text for text in references if text.strip()]
     hypotheses = [text.lower() if i % 2 else references[i - 1] for i, text in enumerate(references)]
     check_text(tmp_path, hypotheses, references)
