@@ -90,7 +90,7 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
     for name, entry in rows.items():
         test = [_get(entry, "test", "model", metric) for metric in NAMES]
         bleu, multi, raw, chrf, bleurt = test
-        cells = [name + _gloss_mark(entry, notes), score_cell(_get(entry, "dev", "model", "bleu")), score_cell(bleu)]
+        cells = [name + gloss_mark(entry, notes), score_cell(_get(entry, "dev", "model", "bleu")), score_cell(bleu)]
         cells += [score_cell(multi, notes), score_cell(raw), score_cell(chrf), score_cell(bleurt, notes)]
         bleu_test = (entry["comparison"] or {}).get("bleu")
         table.append(
@@ -103,7 +103,8 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
     return markdown_table([*header, "Δ BLEU to baseline", "p"], table)
 
 
-def _gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
+def gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
+    """The note on a row whose features saw gloss, or may have; nothing for a row that is free of it."""
     gloss_free = entry["provenance"]["gloss_free"]
     if gloss_free is True:
         return ""

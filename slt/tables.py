@@ -73,11 +73,11 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
                 f" ({first.scores['interval']}, {other.scores['interval']}); run `dvc repro`"
             )
         for split in SPLITS:
-            same_clips(_own(first, split), _own(other, split), first.name, other.name, split)
+            same_clips(own_records(first, split), own_records(other, split), first.name, other.name, split)
 
 
-def _own(evaluation: Evaluation, split: str) -> list[Record]:
-    """Records of the system itself, for a ceiling those of ``oracle_sem``."""
+def own_records(evaluation: Evaluation, split: str) -> list[Record]:
+    """Records of the system itself on a split, for a ceiling those of ``oracle_sem``."""
     return evaluation.select(split, main_condition(evaluation))
 
 
@@ -92,7 +92,7 @@ def compare(rows: dict[str, Evaluation], baselines: dict[str, str | None]) -> di
 
     def statistics(name: str, metric: Any) -> Statistics:
         if (name, metric.name) not in kept:
-            records = _own(rows[name], "test")
+            records = own_records(rows[name], "test")
             references = [r.all_references() if metric is BLEU_MULTI else [r.reference] for r in records]
             kept[name, metric.name] = metric.statistics([r.hypothesis for r in records], references)
         return kept[name, metric.name]
@@ -101,10 +101,10 @@ def compare(rows: dict[str, Evaluation], baselines: dict[str, str | None]) -> di
     for name, baseline in baselines.items():
         if baseline is None:
             continue
-        if not _own(rows[name], "test"):
+        if not own_records(rows[name], "test"):
             raise DataError(f"{name}: no hypothesis for the test split, so it cannot be compared with {baseline}")
         comparisons[name] = {"baseline": baseline}
-        several = any(len(record.all_references()) > 1 for record in _own(rows[name], "test"))
+        several = any(len(record.all_references()) > 1 for record in own_records(rows[name], "test"))
         for metric in COMPARED:
             if metric is BLEU_MULTI and not several:
                 continue
@@ -161,7 +161,7 @@ def dataset_content(result: DatasetResults) -> dict[str, Any]:
     return {
         "dataset": result.dataset,
         "interval": everything[0].scores["interval"] if everything else None,
-        "clips": {split: len(_own(everything[0], split)) if everything else 0 for split in SPLITS},
+        "clips": {split: len(own_records(everything[0], split)) if everything else 0 for split in SPLITS},
         "rows": rows,
         "ceilings": {name: entry(ceiling) for name, ceiling in result.ceilings.items()},
         "signatures": signatures(everything),
