@@ -6,6 +6,7 @@ its statistics are (score, 1).
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from slt.errors import DataError
 
+log = logging.getLogger("slt")
 DIGITS = 6  # of figures in JSON: far below any interval, above the last bits in which machines differ
 
 
@@ -171,8 +173,16 @@ def corpus_statistics(
         "bleu_multi": BLEU_MULTI.statistics(hypotheses, references) if several else "one reference per clip",
         "bleu_raw": BLEU_RAW.statistics(hypotheses, first),
         "chrf": CHRF2.statistics(hypotheses, first),
-        "bleurt": bleurt_statistics(hypotheses, [own[0] for own in references], bleurt),
+        "bleurt": _bleurt_or_reason(hypotheses, [own[0] for own in references], bleurt),
     }
+
+
+def _bleurt_or_reason(hypotheses: Sequence[str], references: Sequence[str], checkpoint: str | None) -> Statistics | str:
+    try:
+        return bleurt_statistics(hypotheses, references, checkpoint)
+    except DataError as error:  # after hours of training a missing checkpoint is no reason to lose the other scores
+        log.warning("BLEURT stays null: %s", error)
+        return str(error)
 
 
 def bleurt_statistics(hypotheses: Sequence[str], references: Sequence[str], checkpoint: str | None) -> Statistics | str:
