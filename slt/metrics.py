@@ -191,7 +191,7 @@ def bleurt_statistics(hypotheses: Sequence[str], references: Sequence[str], chec
     Raises DataError or ConfigError when the checkpoint that is named cannot be loaded.
     """
     if checkpoint is None:
-        return "no BLEURT checkpoint given (`bleurt: null` in the evaluate section)"
+        return "no BLEURT checkpoint given (`bleurt` in the evaluate section, `--bleurt` of slt score)"
     from slt.bleurt import load_bleurt  # torch and transformers take seconds to import
 
     scorer = load_bleurt(checkpoint)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from slt.errors import DataError
 from slt.agreement import compare_runs, main
+from slt.errors import DataError
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = json.loads((ROOT / "metrics" / "demo.json").read_text())
@@ -50,6 +50,8 @@ def test_each_must_lie_in_the_others_interval() -> None:
     bleu = fresh["rows"][ROW]["scores"]["test"]["model"]["bleu"]
     bleu["low"] -= 10
     assert verdicts(fresh)[ROW] == "differs"
+    swapped = {name: verdict for name, *_, verdict in compare_runs(fresh, REFERENCE)}
+    assert swapped[ROW] == "differs"
 
 
 def test_a_row_on_one_side_only_is_no_agreement() -> None:
