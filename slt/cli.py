@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate video files, add a dataset, check params.yaml, show how long the stages took."""
+"""The ``slt`` command: translate, score output files, add a dataset, check params.yaml, show the stages' seconds."""
 
 import argparse
 import json
@@ -25,6 +25,27 @@ def main(argv: list[str] | None = None) -> None:
     translate.add_argument("--length-penalty", type=float, default=1.0)
     translate.add_argument("--max-tokens", type=int, default=64, help="longest sentence (default 64 tokens)")
     translate.set_defaults(run=_translate)
+
+    score = commands.add_parser(
+        "score",
+        help="score anyone's output files, with intervals, as sacrebleu does",
+        description="Files are plain lines, or JSONL (*.jsonl) with the keys id, hypothesis, reference.",
+    )
+    score.add_argument("--hyp", required=True, type=Path, metavar="FILE", help="one sentence a line, or JSONL")
+    score.add_argument(
+        "--ref", nargs="+", type=Path, default=[], metavar="FILE", help="default: the key `reference` in --hyp"
+    )
+    score.add_argument("--baseline", type=Path, metavar="FILE", help="another system's output, for a paired test")
+    score.add_argument("--json", action="store_true", help="everything, as JSON")
+    score.add_argument("--language", help="of the text, ISO 639-1 (de, en): BLEU with function words dropped")
+    score.add_argument("--bleurt", metavar="CHECKPOINT", help="a BLEURT checkpoint: local path or hub:<id>@<revision>")
+    score.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default 1000)")
+    score.add_argument("--seed", type=int, default=12345, help="of the resamples (default 12345, sacrebleu's)")
+    score.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95, sacrebleu's)")
+    score.add_argument("--split", default="test", help="where JSONL lines have the key `split` (default test)")
+    score.add_argument("--condition", default="model", help="where JSONL lines have that key (default model)")
+    score.add_argument("--all-references", action="store_true", help="add the key `references` of JSONL lines")
+    score.set_defaults(run=_score)
 
     check = commands.add_parser("check", help="check the whole of params.yaml")
     check.set_defaults(run=_check)
@@ -73,6 +94,29 @@ def _translate(arguments: argparse.Namespace) -> None:
         text = json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2)
     else:
         text = "\n".join(result.sentences[0] for result in results)
+    sys.stdout.write(text + "\n")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from slt.config.evaluate import IntervalConfig
+    from slt.errors import ConfigError
+    from slt.score_files import Selection, report, score_files
+
+    try:
+        config = IntervalConfig(resamples=arguments.resamples, seed=arguments.seed, confidence=arguments.confidence)
+    except ValueError as error:
+        raise ConfigError(f"slt score: {error}") from error
+    content = score_files(
+        arguments.hyp,
+        arguments.ref,
+        arguments.baseline,
+        config=config,
+        bleurt=arguments.bleurt,
+        language=arguments.language,
+        selection=Selection(arguments.split, arguments.condition),
+        all_references=arguments.all_references,
+    )
+    text = json.dumps(content, ensure_ascii=False, indent=2) if arguments.json else report(content)
     sys.stdout.write(text + "\n")
 
 
