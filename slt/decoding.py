@@ -1,4 +1,4 @@
-"""From features or SEMs to sentences: batches sorted by length, one encoder pass per clip, beam search."""
+"""From features or SEMs to sentences and glosses: batches sorted by length, one encoder pass per clip, beam search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from slt.batching import pad_features
+from slt.gloss import collapse
 from slt.models.translator import SignTranslator
 from slt.stage import progress
 
@@ -40,6 +41,22 @@ def encode_clips(model: SignTranslator, clips: Sequence[np.ndarray], batch: int)
             _, sem = model.encode(*_to_model(model, *pad_features([clips[i] for i in items])))
         sems[items] = sem.float().cpu().numpy()
     return sems
+
+
+def recognise(model: SignTranslator, clips: Sequence[np.ndarray], batch: int) -> list[list[str]]:
+    """The glosses of clips (T_i, F), of a model with a gloss head: the likeliest label of each frame, collapsed.
+
+    A prefix beam search sums over the paths of a gloss sequence, but without a language model, and with CTC's peaked
+    outputs, it seldom finds another one.
+    """
+    glosses: list[list[str]] = [[]] * len(clips)
+    for items in _by_length([len(clip) for clip in clips], batch):
+        features, mask = _to_model(model, *pad_features([clips[i] for i in items]))
+        with torch.inference_mode():
+            best_BT = model.gloss_logits(model.encode(features, mask)[0]).argmax(-1).cpu()
+        for item, labels in zip(items, best_BT.tolist(), strict=True):
+            glosses[item] = [model.config.glosses[label] for label in collapse(labels[: len(clips[item])])]
+    return glosses
 
 
 def translate(
