@@ -16,6 +16,7 @@ from slt.errors import ConfigError, DataError
 from slt.evaluations import CONDITIONS, SPLITS, Evaluation, Record, read_evaluation, same_clips
 from slt.metrics import BLEU_13A, BLEU_MULTI, CHRF2, NAMES, Statistics, no_score
 from slt.store import replacing, write_json
+from slt.wer import WER
 
 COMPARED = (BLEU_13A, BLEU_MULTI, CHRF2)
 CEILINGS = "ceiling"  # the key of the ceilings in summary.json, beside the rows
@@ -127,6 +128,9 @@ def summary(results: Iterable[DatasetResults]) -> dict[str, Any]:
     for result in results:
         for name, row in result.rows.items():
             figures = {metric: score_of(row, "test", "model", metric)["value"] for metric in ("bleu", "chrf")}
+            wer = score_of(row, "test", "model", WER.name)["value"]
+            if wer is not None:
+                figures[WER.name] = wer
             if name in result.comparisons:
                 bleu = result.comparisons[name]["bleu"]
                 figures.update(diff=bleu["difference"], p=bleu["p_value"])
@@ -172,7 +176,7 @@ def signatures(evaluations: Iterable[Evaluation]) -> dict[str, str]:
     """Each metric's signature, of the test scores; DataError when two systems were scored by different ones."""
     found: dict[str, str] = {}
     for evaluation in evaluations:
-        scores = [score_of(evaluation, "test", main_condition(evaluation), metric) for metric in NAMES]
+        scores = [score_of(evaluation, "test", main_condition(evaluation), metric) for metric in (*NAMES, WER.name)]
         scores.append(evaluation.scores["diagnostics"].get("test", {}).get("bleu_content", {}))
         for score in scores:
             if score.get("value") is None:
@@ -275,12 +279,17 @@ def _signed(test: dict[str, Any]) -> str:
 
 def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
     header = ["row", "dev BLEU", "test BLEU", "BLEU, all references", "BLEU, raw tokens", "chrF", "BLEURT"]
+    wer = {name: _get(entry, "test", "model", WER.name) for name, entry in rows.items()}
+    recognised = any(score["value"] is not None for score in wer.values())
+    if recognised:
+        header.append("gloss WER")
     table = []
     for name, entry in rows.items():
         test = [_get(entry, "test", "model", metric) for metric in NAMES]
         bleu, multi, raw, chrf, bleurt = test
         cells = [name + _gloss_mark(entry, notes), _figure(_get(entry, "dev", "model", "bleu")), _figure(bleu)]
         cells += [_figure(multi, notes), _figure(raw), _figure(chrf), _figure(bleurt, notes)]
+        cells += [_figure(wer[name], notes)] if recognised else []
         bleu_test = (entry["comparison"] or {}).get("bleu")
         table.append(
             [*cells, _signed(bleu_test) if bleu_test else "", f"{bleu_test['p_value']:.3f}" if bleu_test else ""]
@@ -290,12 +299,15 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
 
 def _gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
     gloss_free = entry["provenance"]["gloss_free"]
+    supervised = ""
+    if entry["provenance"].get("gloss_supervision"):
+        supervised = notes.mark("gloss-dependent: its own training reads the glosses of the corpus (CTC)")
     if gloss_free is True:
-        return ""
+        return supervised
     backbone = entry["provenance"].get("backbone", "the backbone")
     if gloss_free is False:
-        return notes.mark(f"not gloss-free: its features come from {backbone}, whose training saw gloss")
-    return notes.mark(f"whether the training of {backbone} saw gloss is not known")
+        return supervised + notes.mark(f"not gloss-free: its features come from {backbone}, whose training saw gloss")
+    return supervised + notes.mark(f"whether the training of {backbone} saw gloss is not known")
 
 
 def _comparisons(rows: dict[str, Any]) -> list[str]:
@@ -323,7 +335,10 @@ def _training(entries: dict[str, Any], notes: Notes) -> list[str]:
         seed = "" if entry["seed"] is None else str(entry["seed"])
         model = [entry["system"] or "sem2text", entry["teacher"], entry["decoder"], str(provenance.get("backbone", ""))]
         steps = [str(training["steps"]), str(training.get("best_step", ""))]
-        table.append([name, *model, words[provenance["gloss_free"]], seed, *steps, plateaued])
+        gloss_free = words[provenance["gloss_free"]]
+        if provenance.get("gloss_supervision") and provenance["gloss_free"]:
+            gloss_free = "features only"
+        table.append([name, *model, gloss_free, seed, *steps, plateaued])
     header = [
         "row",
         "system",
