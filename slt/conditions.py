@@ -72,7 +72,7 @@ def system_records(
     def gloss_lines(clips: list[np.ndarray]) -> list[str] | None:
         if model.config.glosses is None:
             return None
-        return [" ".join(glosses) for glosses in recognise(model, clips, search.batch)]
+        return [" ".join(glosses) for glosses in recognise(model, clips, search.batch, search.beam)]
 
     def add(split: ClipSet, condition: str, hypotheses: Sequence[str], glosses: Sequence[str] | None = None) -> None:
         out.extend(records(split.clips, condition, hypotheses, train.clips, glosses))

@@ -9,8 +9,9 @@ from torch import Tensor
 from slt.batching import pad_glosses
 from slt.clips import ClipSet
 from slt.config.train import FinetuneConfig, SystemConfig
+from slt.ctc import frames_needed
 from slt.decoding import Search, encode_clips, recognise
-from slt.gloss import encode_glosses, frames_needed
+from slt.gloss import encode_glosses
 from slt.losses import gloss_loss, gradient_cosine, sem_loss, text_loss
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import greedy_bleu, text_tensors
@@ -145,7 +146,7 @@ class Finetune:
         if self.glosses is not None:
             references = [clip.gloss or "" for clip in self.dev.clips]
             if all(line.split() for line in references):  # else there is no such figure, as in the evaluation
-                hypotheses = [" ".join(glosses) for glosses in recognise(self.model, self.dev.features, 64)]
+                hypotheses = [" ".join(glosses) for glosses in recognise(self.model, self.dev.features, 64, beam=1)]
                 figures["wer"] = WER.statistics(hypotheses, references).value()
         return figures
 

@@ -1,4 +1,4 @@
-"""Glosses as a model sees them: the vocabulary of the training clips, their ids, and what CTC asks of a clip.
+"""Glosses as a model sees them: the vocabulary of the training clips, and their ids.
 
 Source: facts of Camgöz et al. 2020 (neccam/slt): blank `<si>` is id 0, `<unk>` id 1, the rest comes from the training
 split alone, by frequency, then by the alphabet.
@@ -6,7 +6,6 @@ split alone, by frequency, then by the alphabet.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby, pairwise
 
 from slt.config.train import SystemConfig
 from slt.errors import DataError
@@ -50,13 +49,3 @@ def encode_glosses(lines: Iterable[str], vocabulary: Sequence[str]) -> list[list
     ids = {gloss: i for i, gloss in enumerate(vocabulary)}
     unknown = ids[UNKNOWN]
     return [[ids.get(gloss, unknown) for gloss in line.split()] for line in lines]
-
-
-def frames_needed(ids: Sequence[int]) -> int:
-    """The fewest frames that CTC can spell these glosses in: one each, and a blank between two equal ones."""
-    return len(ids) + sum(one == other for one, other in pairwise(ids))
-
-
-def collapse(frames: Iterable[int]) -> list[int]:
-    """The glosses that a CTC path stands for: runs become one, then blanks (id 0) go."""
-    return [label for label, _ in groupby(frames) if label]

@@ -81,7 +81,7 @@ class ClipTranslator:
         sems = encode_clips(self.model, features, search.batch)
         glosses: list[list[str]] | list[None] = [None] * len(clips)
         if self.model.config.glosses is not None:
-            glosses = recognise(self.model, features, search.batch)
+            glosses = recognise(self.model, features, search.batch, search.beam)
         return [
             Result(str(clip), len(array), found.sentences, found.scores, self.neighbours.nearest(sem, neighbours), line)
             for clip, array, found, sem, line in zip(clips, features, translations, sems, glosses, strict=True)

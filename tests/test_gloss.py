@@ -18,11 +18,12 @@ from slt.conditions import system_records
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import Row, RunConfig
 from slt.config.train import AugmentConfig, FinetuneConfig, SystemConfig, TrainingConfig
+from slt.ctc import best_labels, collapse, frames_needed
 from slt.decoding import Search, recognise
 from slt.errors import DataError
 from slt.evaluations import Info, Record, read_evaluation, write_evaluation
 from slt.finetune import Finetune, join
-from slt.gloss import BLANK, UNKNOWN, collapse, encode_glosses, frames_needed, gloss_vocabulary, training_glosses
+from slt.gloss import BLANK, UNKNOWN, encode_glosses, gloss_vocabulary, training_glosses
 from slt.losses import gloss_loss
 from slt.manifest import Clip
 from slt.metrics import no_score
@@ -75,8 +76,8 @@ def model_and_tokenizer(system: SystemConfig = SYSTEM) -> tuple[SignTranslator, 
     return join(sign2sem, sem2text, system, 1, gloss_vocabulary(LINES)).eval(), tokenizer
 
 
-def phase(augment: AugmentConfig, steps: int, **changes: Any) -> Finetune:
-    model, tokenizer = model_and_tokenizer()
+def phase(augment: AugmentConfig, steps: int, system: SystemConfig = SYSTEM, **changes: Any) -> Finetune:
+    model, tokenizer = model_and_tokenizer(system)
     training = TrainingConfig(
         lr=5e-3,
         schedule="constant",
@@ -92,14 +93,10 @@ def phase(augment: AugmentConfig, steps: int, **changes: Any) -> Finetune:
         precision="float32",
     )
     config = FinetuneConfig(augment, dataclasses.replace(training, **changes))
-    return Finetune(model, tokenizer, SYSTEM, config, "mse", 64, 30, clip_set(), clip_set("dev"), 1)
+    return Finetune(model, tokenizer, system, config, "mse", 64, 30, clip_set(), clip_set("dev"), 1)
 
 
 STILL = AugmentConfig(1.0, 1.0, 0.0, 0.0)
-
-
-def paths_of(labels: int, frames: int) -> Any:
-    return itertools.product(range(labels), repeat=frames)
 
 
 @pytest.mark.parametrize(("target", "frames"), [([1], 1), ([1], 3), ([1, 2], 4), ([1, 1], 3), ([2, 2, 1], 5), ([1], 5)])
@@ -109,7 +106,7 @@ def test_ctc_loss_is_the_probability_of_all_paths_that_collapse_to_the_glosses(t
     probability = logits[0].softmax(-1)
     total = sum(
         float(torch.stack([probability[t, label] for t, label in enumerate(path)]).prod())
-        for path in paths_of(3, frames)
+        for path in itertools.product(range(3), repeat=frames)
         if collapse(path) == target
     )
     loss = gloss_loss(logits, torch.tensor([frames]), torch.tensor([target]), torch.tensor([len(target)]))
@@ -160,6 +157,21 @@ def test_a_clip_with_too_few_frames_adds_zero_and_one_more_frame_is_enough(targe
 def test_collapse_joins_runs_before_it_drops_blanks() -> None:
     assert collapse([0, 1, 1, 0, 1, 2, 2, 0, 0]) == [1, 1, 2]
     assert collapse([0, 0]) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_wide_beam_finds_the_likeliest_labels_of_all(seed: int) -> None:
+    scores = np.random.default_rng(seed).dirichlet([0.7, 0.5, 0.5], size=6)
+    totals: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(3), repeat=6):
+        spelt = tuple(collapse(path))
+        totals[spelt] = totals.get(spelt, 0.0) + float(np.prod([scores[t, label] for t, label in enumerate(path)]))
+    assert best_labels(np.log(scores), 1000) == list(max(totals, key=lambda spelt: totals[spelt]))
+
+
+def test_a_beam_sums_over_paths_where_the_greedy_one_takes_the_likeliest() -> None:
+    scores = np.log([[0.6, 0.4], [0.6, 0.4]])  # blank twice 0.36, but label 1 by any of three paths 0.64
+    assert best_labels(scores, 1) == [] and best_labels(scores, 2) == [1]
 
 
 def test_the_vocabulary_is_by_frequency_then_by_the_alphabet() -> None:
@@ -247,12 +259,13 @@ def test_garbage_in_the_padding_does_not_reach_the_gloss_logits(garbage: float) 
     assert torch.equal(clean, spoilt)
 
 
-def test_recognition_reads_real_frames_only_whatever_the_batch() -> None:
+@pytest.mark.parametrize("beam", [1, 4])
+def test_recognition_reads_real_frames_only_whatever_the_batch(beam: int) -> None:
     model, _ = model_and_tokenizer()
     clips = [array[: 1 + 2 * i] for i, array in enumerate(clip_set().features)]
     with torch.no_grad():
         model.gloss_head.weight.mul_(20)  # an untrained head hardly tells frames apart
-    together, alone = recognise(model, clips, 4), [recognise(model, [array], 1)[0] for array in clips]
+    together, alone = recognise(model, clips, 4, beam), [recognise(model, [array], 1, beam)[0] for array in clips]
     assert together == alone
     assert sum(map(len, alone)) > len(clips)
     assert all(len(glosses) <= len(array) for glosses, array in zip(alone, clips, strict=True))
@@ -266,6 +279,27 @@ def test_a_gloss_head_leaves_the_start_of_the_other_parts_as_it_is() -> None:
     assert all(torch.equal(plain[name], glossed[name]) for name in plain)
 
 
+@pytest.mark.parametrize(
+    ("memory", "start"), [("frames", "scratch"), ("sem", "pretrained"), ("sem+frames", "pretrained")]
+)
+def test_the_losses_of_a_batch_are_the_sums_over_its_clips_with_any_memory(memory: Any, start: Any) -> None:
+    sign2sem, sem2text, _ = halves()
+    system = SystemConfig(memory, 1.0, 1.0, start, gloss_weight=0.5)
+    learner = phase(STILL, 4, system)
+    learner.model = join(sign2sem, sem2text, system, 1, gloss_vocabulary(LINES)).eval()
+    with torch.no_grad():
+        together = learner.losses(learner.batch(list(range(6)), 0))
+        alone = [learner.losses(learner.batch([i], 0)) for i in range(6)]
+    assert {name: weight for name, (_, weight) in together.items()} == {
+        "loss_text": 1.0,
+        "loss_sem": 1.0,
+        "loss_gloss": 0.5,
+        "gloss_too_short": 0.0,
+    }
+    for name, (loss, _) in together.items():
+        assert float(loss) == pytest.approx(sum(float(own[name][0]) for own in alone), rel=1e-4), name
+
+
 def test_six_clips_are_learnt_saved_and_recognised_again(tmp_path: Path) -> None:
     learner = phase(STILL, 90)
     done = train(learner, learner.config.training, 1, tmp_path / "work")
@@ -277,7 +311,7 @@ def test_six_clips_are_learnt_saved_and_recognised_again(tmp_path: Path) -> None
     again = load_model(tmp_path / "model")
     assert again.config.glosses == gloss_vocabulary(LINES)
     clips = clip_set().features
-    assert recognise(again, clips, 6) == recognise(learner.model, clips, 6)
+    assert recognise(again, clips, 6, 1) == recognise(learner.model, clips, 6, 1)
     assert torch.equal(again.gloss_head.weight, learner.model.gloss_head.weight)
 
 
