@@ -7,6 +7,7 @@ from slt.config.data import PRECOMPUTED
 from slt.diagnostics import bucket_names
 from slt.evaluations import CONDITIONS
 from slt.metrics import NAMES, no_score
+from slt.wer import WER
 
 
 class Notes:
@@ -87,12 +88,17 @@ def signed_difference(test: dict[str, Any]) -> str:
 
 def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
     header = ["row", "dev BLEU", "test BLEU", "BLEU, all references", "BLEU, raw tokens", "chrF", "BLEURT"]
+    wer = {name: _get(entry, "test", "model", WER.name) for name, entry in rows.items()}
+    recognised = any(score["value"] is not None for score in wer.values())
+    if recognised:
+        header.append("gloss WER")
     table = []
     for name, entry in rows.items():
         test = [_get(entry, "test", "model", metric) for metric in NAMES]
         bleu, multi, raw, chrf, bleurt = test
         cells = [name + gloss_mark(entry, notes), score_cell(_get(entry, "dev", "model", "bleu")), score_cell(bleu)]
         cells += [score_cell(multi, notes), score_cell(raw), score_cell(chrf), score_cell(bleurt, notes)]
+        cells += [score_cell(wer[name], notes)] if recognised else []
         bleu_test = (entry["comparison"] or {}).get("bleu")
         table.append(
             [
@@ -105,16 +111,19 @@ def _systems(rows: dict[str, Any], notes: Notes) -> list[str]:
 
 
 def gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
-    """The note on a row whose features saw gloss, or may have; nothing for a row that is free of it."""
+    """The notes on a row whose training or features saw gloss, or may have; nothing for a row that is free of it."""
     gloss_free = entry["provenance"]["gloss_free"]
+    supervised = ""
+    if entry["provenance"].get("gloss_supervision"):
+        supervised = notes.mark("gloss-dependent: its own training reads the glosses of the corpus (CTC)")
     if gloss_free is True:
-        return ""
+        return supervised
     backbone = entry["provenance"].get("backbone", "the backbone")
     if backbone == PRECOMPUTED:
         backbone = entry["provenance"]["weights"]
     if gloss_free is False:
-        return notes.mark(f"not gloss-free: its features come from {backbone}, whose training saw gloss")
-    return notes.mark(f"whether the training of {backbone} saw gloss is not known")
+        return supervised + notes.mark(f"not gloss-free: its features come from {backbone}, whose training saw gloss")
+    return supervised + notes.mark(f"whether the training of {backbone} saw gloss is not known")
 
 
 def _comparisons(rows: dict[str, Any]) -> list[str]:
@@ -142,7 +151,10 @@ def _training(entries: dict[str, Any], notes: Notes) -> list[str]:
         seed = "" if entry["seed"] is None else str(entry["seed"])
         model = [entry["system"] or "sem2text", entry["teacher"], entry["decoder"], str(provenance.get("backbone", ""))]
         steps = [str(training["steps"]), str(training.get("best_step", ""))]
-        table.append([name, *model, words[provenance["gloss_free"]], seed, *steps, plateaued])
+        gloss_free = words[provenance["gloss_free"]]
+        if provenance.get("gloss_supervision") and provenance["gloss_free"]:
+            gloss_free = "features only"
+        table.append([name, *model, gloss_free, seed, *steps, plateaued])
     header = [
         "row",
         "system",

@@ -16,6 +16,7 @@ from slt.evaluations import SPLITS, Evaluation, Record, read_evaluation, same_cl
 from slt.metrics import BLEU_13A, BLEU_MULTI, CHRF2, NAMES, Statistics, no_score
 from slt.reports import dataset_markdown
 from slt.store import replacing, write_json
+from slt.wer import WER
 
 COMPARED = (BLEU_13A, BLEU_MULTI, CHRF2)
 CEILINGS = "ceiling"  # the key of the ceilings in summary.json, beside the rows
@@ -127,6 +128,9 @@ def summary(results: Iterable[DatasetResults]) -> dict[str, Any]:
     for result in results:
         for name, row in result.rows.items():
             figures = {metric: score_of(row, "test", "model", metric)["value"] for metric in ("bleu", "chrf")}
+            wer = score_of(row, "test", "model", WER.name)["value"]
+            if wer is not None:
+                figures[WER.name] = wer
             if name in result.comparisons:
                 bleu = result.comparisons[name]["bleu"]
                 figures.update(diff=bleu["difference"], p=bleu["p_value"])
@@ -172,7 +176,7 @@ def signatures(evaluations: Iterable[Evaluation]) -> dict[str, str]:
     """Each metric's signature, of the test scores; DataError when two systems were scored by different ones."""
     found: dict[str, str] = {}
     for evaluation in evaluations:
-        scores = [score_of(evaluation, "test", main_condition(evaluation), metric) for metric in NAMES]
+        scores = [score_of(evaluation, "test", main_condition(evaluation), metric) for metric in (*NAMES, WER.name)]
         scores.append(evaluation.scores["diagnostics"].get("test", {}).get("bleu_content", {}))
         for score in scores:
             if score.get("value") is None:

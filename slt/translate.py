@@ -12,7 +12,7 @@ from slt.backbone import Backbone
 from slt.batching import subsample
 from slt.config.base import parse
 from slt.config.data import PRECOMPUTED, FeaturesConfig, FramesConfig
-from slt.decoding import Search, encode_clips, translate
+from slt.decoding import Search, encode_clips, recognise, translate
 from slt.errors import DataError
 from slt.frames import encoded_frames
 from slt.model_folder import load_model, load_neighbours
@@ -23,13 +23,17 @@ from slt.tokenizer import load_tokenizer
 
 @dataclass(frozen=True)
 class Result:
-    """One clip's n-best sentences with beam scores, and the nearest training sentences by predicted SEM."""
+    """One clip's n-best sentences with beam scores, and the nearest training sentences by predicted SEM.
+
+    ``glosses`` is None for a model without a gloss head.
+    """
 
     clip: str
     frames: int
     sentences: list[str]
     scores: list[float]
     neighbours: list[tuple[str, float]]
+    glosses: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -38,6 +42,7 @@ class Result:
             "translation": self.sentences[0],
             "n_best": [{"sentence": s, "score": round(x, 4)} for s, x in zip(self.sentences, self.scores, strict=True)],
             "nearest_training_sentences": [{"sentence": s, "cosine": round(x, 4)} for s, x in self.neighbours],
+            "glosses": self.glosses,
         }
 
 
@@ -91,7 +96,10 @@ class ClipTranslator:
         search = dataclasses.replace(search, max_tokens=min(search.max_tokens, longest))
         translations = translate(self.model, self.tokenizer, search, clips=features)
         sems = encode_clips(self.model, features, search.batch)
+        glosses: list[list[str]] | list[None] = [None] * len(clips)
+        if self.model.config.glosses is not None:
+            glosses = recognise(self.model, features, search.batch, search.beam)
         return [
-            Result(str(clip), len(array), found.sentences, found.scores, self.neighbours.nearest(sem, neighbours))
-            for clip, array, found, sem in zip(clips, features, translations, sems, strict=True)
+            Result(str(clip), len(array), found.sentences, found.scores, self.neighbours.nearest(sem, neighbours), line)
+            for clip, array, found, sem, line in zip(clips, features, translations, sems, glosses, strict=True)
         ]

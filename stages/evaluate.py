@@ -43,7 +43,7 @@ def main(row: str) -> None:
         dataset=dataset,
         teacher=row_.teacher,
         decoder=row_.decoder,
-        provenance=features.provenance,
+        provenance={**features.provenance, "gloss_supervision": system.gloss_weight > 0},
         training=training,
         row=row,
         system=row_.system,

@@ -26,7 +26,7 @@ class EvaluateConfig(IntervalConfig):
     """Beam search and the statistics behind every figure; the metrics themselves are fixed (slt/metrics.py)."""
 
     beam: int
-    """hypotheses kept per clip during the search; 1 is greedy"""
+    """hypotheses kept per clip during the search, of sentences and of gloss sequences; 1 is greedy"""
     length_penalty: float
     """exponent of the length by which a hypothesis' log-probability is divided; 0: none"""
     max_tokens: int

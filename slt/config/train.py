@@ -136,10 +136,14 @@ class SystemConfig:
     sem_weight: float
     start: Literal["scratch", "pretrained"]
     """pretrained: sign2sem and sem2text weights; scratch: nothing but the vocabulary"""
+    gloss_weight: float = 0.0
+    """of the CTC loss on the glosses, read from the encoder's states; above 0 every train clip needs its glosses"""
 
     def __post_init__(self) -> None:
         if self.text_weight <= 0:
             raise ValueError("text_weight must be positive: without it nothing trains the decoder")
+        if self.gloss_weight < 0:
+            raise ValueError("gloss_weight must not be negative")
 
 
 @dataclass(frozen=True)
