@@ -19,7 +19,7 @@ from slt.demo.avatar import render
 from slt.demo.gloss_signs import BODIES, cast, invent, tokens
 from slt.demo.lexicon import Token
 from slt.demo.motion import plan
-from slt.demo.rehearsal import FEATURES, HEADER, MARKER, Look, choose, read_annotation, rehearse
+from slt.demo.rehearsal import FEATURES, HEADER, MARKER, Look, Row, choose, read_annotation, rehearse
 from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS
 from slt.store import read_json
@@ -104,8 +104,12 @@ def test_a_larger_choice_contains_the_smaller_and_keeps_its_clips(annotation: Pa
     rehearse(annotation, out, {"train": 3, "dev": 2, "test": 1}, look=SMALL, workers=1)
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     assert before.items() < after.items()
-    rows = read_annotation(annotation)["train"]
-    assert [set(choose(rows, n)) < set(choose(rows, n + 1)) for n in range(4)] == [True] * 4
+
+
+def test_clips_are_chosen_by_their_names_alone() -> None:
+    rows = [Row("train", f"clip-{i}", "Signer01", (), "") for i in range(40)]
+    assert all(set(choose(rows, n)) < set(choose(rows, n + 1)) for n in range(40))
+    assert choose(rows, 7) == choose(rows[::-1], 7)[::-1] != rows[:7]
 
 
 # --- interruption ---
@@ -187,6 +191,12 @@ def test_a_gloss_has_one_sign_whatever_else_is_signed() -> None:
     alone, _ = invent(["REGEN"])
     among, _ = invent(["ABEND", "REGEN", "WIND", "REGEN", "neg-KLAR"])
     assert alone["REGEN"] == among["REGEN"] and len(among) == 4
+
+
+def test_no_two_glosses_share_what_the_hands_do() -> None:
+    signs, again = invent(f"GLOSS-{i}" for i in range(3000))
+    assert len({sign.parameters[:-2] for sign in signs.values()}) == 3000
+    assert 5 < again < 100
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the PHOENIX annotation is not beside this checkout")
