@@ -87,7 +87,9 @@ class WikipediaConfig:
     """Where the monolingual text comes from and which sentences are kept."""
 
     source: str
-    """a MediaWiki dump (.xml.bz2), `raw:<path>` below SLT_RAW or relative to the checkout"""
+    """a MediaWiki dump (.xml.bz2), a .parquet file or a folder of them (column `text`, one article a row: the layout of
+    wikimedia/wikipedia on Hugging Face), .txt (one sentence a line) or .tsv (number and sentence: the Leipzig corpora),
+    also as .gz; `raw:<path>` below SLT_RAW or relative to the checkout"""
     max_sentences: int
     """stop after this many kept sentences"""
     min_words: int
