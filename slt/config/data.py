@@ -52,7 +52,7 @@ class FeaturesConfig:
     backbone: str
     """a timm model name"""
     weights: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path"""
     pool: Literal["avg", "max", "avgmax"]
     """global pooling over the feature map (timm's names; avgmax is their mean)"""
     batch: int
@@ -71,7 +71,7 @@ class TeacherConfig:
     """A sentence-transformers model and what is done to its vectors before they become targets."""
 
     model: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path"""
     size: int
     """expected embedding size; a model of another size is refused"""
     prompt: str | None
