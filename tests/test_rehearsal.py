@@ -281,7 +281,15 @@ def test_a_clip_without_frame_count_is_named(annotation: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "options", [["--clips", "1", "2"], ["--clips", "0"], ["--share", "2"], ["--size", "20x30"], ["--grain", "-1"]]
+    "options",
+    [
+        ["--clips", "1", "2"],
+        ["--clips", "0"],
+        ["--share", "2"],
+        ["--size", "20x30"],
+        ["--grain", "-1"],
+        ["--workers", "-1"],
+    ],
 )
 def test_a_wrong_option_is_one_line(
     annotation: Path, tmp_path: Path, options: list[str], caplog: pytest.LogCaptureFixture

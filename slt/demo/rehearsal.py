@@ -341,6 +341,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     configure_logging()
     try:
+        if arguments.workers is not None and arguments.workers < 1:
+            raise ConfigError(f"--workers {arguments.workers}: give a number of processes, at least 1")
         width, height = arguments.size
         look = Look(width, height, arguments.grain)
         rehearse(arguments.annotation, arguments.out, _counts(arguments), arguments.frames, look, arguments.workers)
