@@ -54,7 +54,8 @@ class FeaturesConfig:
     backbone: str
     """a timm model name, or `precomputed`: the features that the corpus brings"""
     weights: str
-    """package:<name>, hub:<id>@<revision>, or a local path; of precomputed features their name, for the tables"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path; of precomputed features their
+    name, for the tables"""
     pool: Literal["avg", "max", "avgmax"]
     """global pooling over the feature map (timm's names; avgmax is their mean)"""
     batch: int
@@ -73,7 +74,7 @@ class TeacherConfig:
     """A sentence-transformers model and what is done to its vectors before they become targets."""
 
     model: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path"""
     size: int
     """expected embedding size; a model of another size is refused"""
     prompt: str | None
@@ -89,7 +90,9 @@ class WikipediaConfig:
     """Where the monolingual text comes from and which sentences are kept."""
 
     source: str
-    """a MediaWiki dump (.xml.bz2), `raw:<path>` below SLT_RAW or relative to the checkout"""
+    """a MediaWiki dump (.xml.bz2), a .parquet file or a folder of them (column `text`, one article a row: the layout of
+    wikimedia/wikipedia on Hugging Face), .txt (one sentence a line) or .tsv (number and sentence: the Leipzig corpora),
+    also as .gz; `raw:<path>` below SLT_RAW or relative to the checkout"""
     max_sentences: int
     """stop after this many kept sentences"""
     min_words: int
