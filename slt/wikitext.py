@@ -17,6 +17,7 @@ DROPPED_BLOCKS = {"table", "gallery", "ul", "ol", "dl", "pre", "source", "syntax
     "references", "imagemap", "poem", "includeonly"}  # fmt: skip
 TEMPLATE_TEXT = {"nbsp": "\xa0", "ndash": "–", "mdash": "—", "snd": " – ", "spaced ndash": " – "}
 TEMPLATE_ARGUMENT = {"lang": "2", "nowrap": "1"}  # templates whose argument is the text itself
+PUNCTUATION = re.compile(r"(?<!\w)[^\w\s]+|[^\w\s]+(?!\w)")  # at a word's edge: hyphens and decimal points inside stay
 SENTENCE_END = re.compile(r"""[.!?…]["'”“’»«)\]]*$""")
 MARKUP = re.compile(rf"[\[\]{{}}|<>{LIST}]|''|https?:|__[A-Z]+__")
 ORDINAL = re.compile(r"(^|[\s(])(\d{1,3}|[IVX]+)\.$")
@@ -66,7 +67,14 @@ def judge(candidate: str, config: WikipediaConfig) -> str:
         return LIST + "few_letters"
     if sentence.count("(") != sentence.count(")"):
         return LIST + "unbalanced_brackets"  # cut in two by the splitter
+    if config.punctuation == "stop":
+        sentence = only_stop(sentence)
     return sentence.lower() if config.lowercase else sentence
+
+
+def only_stop(sentence: str) -> str:
+    """The sentence as PHOENIX-2014T writes one: no punctuation but a final stop, which is a word of its own."""
+    return " ".join([*PUNCTUATION.sub(" ", sentence).split(), "."])
 
 
 def clean_wikitext(text: str, media: Iterable[str] = ()) -> list[str]:

@@ -1,5 +1,6 @@
 """PHOENIX-2014T as the publisher ships it: columns, quotes, folders of frames; and the figures the field knows."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from slt.corpora.phoenix14t import read_annotation, read_counts, with_stop
 from slt.errors import ConfigError, DataError
 from slt.frames import make_frames
 from slt.manifest import SPLITS, Clip, write_manifest
-from slt.store import read_json
+from slt.store import read_json, write_json
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "phoenix14t"
 HEADER = "name|video|start|end|speaker|orth|translation\n"
@@ -84,6 +85,7 @@ def test_the_publishers_layout(release: Path) -> None:
         "folders_without_annotation": 0,
         "gaps_in_frame_numbers": {"clips": 0, "first": []},
         "rows_other_than_released": {"train": 3, "dev": 1, "test": 1},
+        "text_only": False,
     }
     train, dev = findings["splits"]["train"], findings["splits"]["dev"]
     keys = ("gloss_types", "singletons", "types", "frames")
@@ -300,3 +302,22 @@ def test_the_releases_own_figures_without_the_stop() -> None:
     found = report(shared_reading(final_stop=False), section())["splits"]
     expected = {"train": (2887, 99081, 52), "dev": (951, 6820, 32), "test": (1001, 7816, 30)}
     assert {s: (found[s]["types"], found[s]["words"], found[s]["words_max"]) for s in SPLITS} == expected
+
+
+def test_text_only_needs_no_frames(release: Path) -> None:
+    shutil.rmtree(release / "features")
+    with pytest.raises(DataError, match="no such folder of train frames"):
+        read(release)
+    reading = read(release, text_only=True)
+    assert [(clip.id, clip.video, clip.frames) for clip in reading.clips] == [
+        (name, "", None) for names in NAMES.values() for name in names
+    ]
+    assert reading.notes["text_only"] is True and not reading.dropped
+
+
+def test_a_rendered_corpus_is_labelled_and_a_half_rendered_one_refused(release: Path) -> None:
+    write_json(release / "REHEARSAL.json", {"note": "drawn, not filmed", "complete": True})
+    assert read(release).notes["warning"] == "drawn, not filmed"
+    write_json(release / "REHEARSAL.json", {"note": "drawn, not filmed", "complete": False})
+    with pytest.raises(DataError, match="rendered in part"):
+        read(release)

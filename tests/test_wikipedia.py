@@ -23,7 +23,7 @@ from slt.wikipedia import (
     extract_sentences,
     match_key,
 )
-from slt.wikitext import HOLE
+from slt.wikitext import HOLE, judge
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "wiki"
 CONFIG = WikipediaConfig("dump.xml.bz2", 10_000, min_words=3, max_words=20, lowercase=False, dev_sentences=2)
@@ -378,3 +378,15 @@ def test_real_dumps(name: str, language: str, articles: int, kept: int, monkeypa
     joined = "\n".join(texts)
     assert not [mark for mark in ("{{", "}}", "[[", "]]", "<ref", "''", "&nbsp;", "thumb|", HOLE) if mark in joined]
     assert sum(text[0].isupper() or not text[0].isalpha() for text in texts) > 0.97 * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [
+        ("Am U-Boot-Hafen (Kiel) regnet es, sagt man.", "Am U-Boot-Hafen Kiel regnet es sagt man ."),
+        ("Die 12,5 km² große Stadt „lebt“!", "Die 12,5 km² große Stadt lebt ."),
+    ],
+)
+def test_punctuation_can_be_left_out_but_for_a_final_stop_as_in_phoenix(sentence: str, kept: str) -> None:
+    assert judge(sentence, CONFIG) == sentence
+    assert judge(sentence, replace(CONFIG, punctuation="stop")) == kept

@@ -101,6 +101,8 @@ class WikipediaConfig:
     """PHOENIX text is lower-case, so its Wikipedia text must be"""
     dev_sentences: int
     """held out from the end of the sample, for the reconstruction report and early stopping"""
+    punctuation: Literal["keep", "stop"] = "keep"
+    """stop: none but a final ` .`, as PHOENIX text has it; a decoder that never saw its form has to unlearn another"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_words <= self.max_words:

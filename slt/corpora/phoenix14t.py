@@ -17,7 +17,7 @@ from slt.images import list_images
 from slt.manifest import SPLITS, Clip
 from slt.paths import resolve
 from slt.stage import progress
-from slt.store import file_sha256, fingerprint
+from slt.store import file_sha256, fingerprint, read_json
 
 ANNOTATION = "annotations/manual/PHOENIX-2014-T.{split}.corpus.csv"
 FRAMES = "features/fullFrame-210x260px/{split}"
@@ -25,6 +25,7 @@ COLUMNS = ("name", "speaker", "orth", "translation")  # start and end are -1 thr
 COUNTS = ("split", "name", "num_frames")
 RELEASED = {"train": 7096, "dev": 519, "test": 642}
 STOP = " ."
+REHEARSAL = "REHEARSAL.json"  # written by slt.demo.rehearsal; not imported from there: no reader needs a renderer
 SHOWN = 20  # clips that a note names; it counts all of them
 
 
@@ -41,6 +42,8 @@ class Phoenix14tConfig:
     many frames as the folder holds"""
     hash_media: bool = False
     """identify clips by content, not by number, size and time of their images: reads all 0.95 million"""
+    text_only: bool = False
+    """read the annotation alone, for what needs no video: targets, sem2text and its ceiling"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """
     options = parse(Phoenix14tConfig, config.options, f"{dataset}.corpus.options")
     root = resolve(options.root)
+    rehearsal = _rehearsal(root)
     annotation = {split: read_annotation(root / ANNOTATION.format(split=split)) for split in SPLITS}
     counts = read_counts(resolve(options.frame_counts)) if options.frame_counts else {}
     check_disjoint({split: [row.name for row in rows] for split, rows in annotation.items()})
@@ -70,19 +74,20 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     gaps: list[str] = []
     for split, rows in annotation.items():
         folder = root / FRAMES.format(split=split)
-        if not folder.is_dir():
+        if not folder.is_dir() and not options.text_only:
             raise DataError(
                 f"{folder}: no such folder of {split} frames; unpack the release's features there, or set SLT_RAW or "
                 f"{dataset}.corpus.options.root"
             )
-        folders = set(os.listdir(folder))
+        folders = {row.name for row in rows} if options.text_only else set(os.listdir(folder))
         unannotated += len(folders - {row.name for row in rows})
         reading.rows[split] = len(rows)
         seen: set[str] = set()
         for row in progress(rows, f"listing {split} frames", unit="clip"):
             reason = _why_dropped(row, folders, seen)
             seen.add(row.name)
-            if reason is None:
+            spec, images = "", list[os.DirEntry[str]]()
+            if reason is None and not options.text_only:
                 spec = f"{options.root.rstrip('/')}/{FRAMES.format(split=split)}/{row.name}"
                 if (resolve(spec) / "1").is_dir():  # the annotation's video column has this level, the release not
                     spec += "/1"
@@ -106,8 +111,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                     text=text,
                     gloss=row.gloss or None,
                     signer=row.signer or None,
-                    frames=len(images),
-                    fingerprint=_fingerprint(images, options.hash_media),
+                    frames=len(images) or None,
+                    fingerprint=_fingerprint(images, options.hash_media) if images else None,
                 )
             )
     reading.notes = {
@@ -116,8 +121,21 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         "folders_without_annotation": unannotated,
         "gaps_in_frame_numbers": {"clips": len(gaps), "first": gaps[:SHOWN]},
         "rows_other_than_released": {s: n for s, n in reading.rows.items() if n != RELEASED[s]},
+        "text_only": options.text_only,
     }
+    if rehearsal is not None:
+        reading.notes["warning"] = rehearsal
     return reading
+
+
+def _rehearsal(root: Path) -> str | None:
+    """What the marker of a rendered corpus says of it; DataError when it was not rendered to the end."""
+    if not (root / REHEARSAL).is_file():
+        return None
+    marker = read_json(root / REHEARSAL)
+    if not marker["complete"]:
+        raise DataError(f"{root}: rendered in part; run `python -m slt.demo.rehearsal` with the same options again")
+    return str(marker["note"])
 
 
 def read_annotation(path: Path) -> list[Sentence]:

@@ -1,0 +1,163 @@
+"""How stages end before their end: pre-emption, Ctrl-C, a killed parent, a second writer; real processes and signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_training import Regression, config
+from slt import lifecycle
+from slt.store import work_folder
+from slt.training import train
+
+lifecycle.handle_signals()
+
+class Slow(Regression):
+    def losses(self, batch):
+        print("step", flush=True)
+        time.sleep(0.02)
+        return super().losses(batch)
+
+work = work_folder("training", "key")
+run = train(Slow(), config(max_steps=60, validate_every=20), 0, work)
+print("done", run.step, len(run.curves), flush=True)
+"""
+
+ORPHAN = """
+import os, sys, time
+from slt import lifecycle
+lifecycle.POLL_SECONDS = 0.1
+lifecycle.handle_signals()
+lifecycle.die_with_parent()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def start(code: str, work: Path, **options: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "SLT_WORK": str(work), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def wait_for_steps(process: subprocess.Popen[str], count: int) -> None:
+    assert process.stdout is not None
+    for _ in range(count):
+        assert process.stdout.readline() == "step\n"
+
+
+def files(work: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((work / "training").rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], int]:
+    """What an undisturbed training leaves, and how many micro-batches it took."""
+    work = tmp_path_factory.mktemp("whole")
+    out, err = start(TRAINING, work).communicate(timeout=120)
+    assert "done 60" in out, err
+    return files(work), out.count("step\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_training_stopped_in_mid_interval_goes_on_to_the_same_bytes(
+    tmp_path: Path, uninterrupted: tuple[dict[str, bytes], int], number: signal.Signals, code: int
+) -> None:
+    reference, steps = uninterrupted
+    process = start(TRAINING, tmp_path)
+    wait_for_steps(process, 65)  # micro-batches: past the first validation, before the second
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    done = 65 + out.count("step\n")
+    assert done < steps
+    out, err = start(TRAINING, tmp_path).communicate(timeout=120)
+    assert "done 60" in out, err
+    assert files(tmp_path) == reference
+    repeated = done + out.count("step\n") - steps
+    # a signal that can be heard loses nothing; SIGKILL at most the steps since the last checkpoint (20 of 60)
+    assert repeated == 0 if number != signal.SIGKILL else repeated <= steps // 3
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    stubborn = TRAINING.replace("time.sleep(0.02)", "time.sleep(0.02 if self.validations == 0 else 30)")
+    process = start(stubborn, tmp_path)
+    wait_for_steps(process, 62)  # now inside the long sleep
+    process.terminate()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)  # asked, it would finish its step first
+    process.terminate()
+    assert process.wait(timeout=5) == 143
+    process.communicate()
+
+
+def test_a_stage_dies_with_the_dvc_that_started_it() -> None:
+    parent_code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {ORPHAN!r}]); time.sleep(60)"
+    parent = start(parent_code, ROOT / "unused")
+    assert parent.stdout is not None
+    orphan = int(parent.stdout.readline())
+    assert Path(f"/proc/{orphan}").exists()
+    parent.kill()
+    deadline = time.monotonic() + 10
+    while _alive(orphan) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(orphan)
+    parent.communicate()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_second_writer_is_refused_and_told_who_holds_the_work(tmp_path: Path) -> None:
+    first = start(TRAINING, tmp_path)
+    wait_for_steps(first, 3)
+    second = start(TRAINING, tmp_path)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode != 0
+    assert "is making the same output of training" in err
+    assert f"process {first.pid} " in err
+    first.kill()
+    first.communicate()
+    third = start(TRAINING, tmp_path)  # a killed holder holds nothing
+    wait_for_steps(third, 3)
+    third.kill()
+    third.communicate()
+
+
+def test_a_stopped_stage_exits_with_the_signals_code_and_says_that_it_goes_on(tmp_path: Path) -> None:
+    code = (
+        "import time\nfrom slt.stage import run\n"
+        "def main(row):\n    print('step', flush=True)\n    time.sleep(60)\n"
+        "import sys\nsys.argv = ['stage', '--row', 'r']\nrun('finetune', ['row'], main)"
+    )
+    process = start(code, tmp_path)
+    wait_for_steps(process, 1)
+    process.terminate()
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert "finetune@r: stopped by SIGTERM; the same command goes on from here" in err
+    assert not list(tmp_path.glob("stage-times.jsonl")), json.dumps([str(p) for p in tmp_path.iterdir()])
