@@ -9,6 +9,7 @@ from slt.clips import ClipSet
 from slt.config.train import FinetuneConfig, SystemConfig
 from slt.decoding import Search, encode_clips
 from slt.losses import gradient_cosine, sem_loss, text_loss
+from slt.models.pretrained_decoder import load_source
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import greedy_bleu, text_tensors
 from slt.sem_metrics import sem_figures
@@ -17,7 +18,10 @@ from slt.tokenizer import encode
 
 
 def join(sign2sem: SignTranslator, sem2text: SignTranslator, system: SystemConfig, seed: int) -> SignTranslator:
-    """The row's model: parts and weights of both phases, or (``start: scratch``) the same parts untrained."""
+    """The row's model: parts and weights of both phases, or (``start: scratch``) the same parts untrained.
+
+    Untrained means: by sign2sem and sem2text. A pretrained decoder starts from its published weights either way.
+    """
     torch.manual_seed(seed)
     ours, theirs = sign2sem.config, sem2text.config
     model = SignTranslator(
@@ -37,6 +41,8 @@ def join(sign2sem: SignTranslator, sem2text: SignTranslator, system: SystemConfi
         model.decoder.load_state_dict(sem2text.decoder.state_dict())
         if "sem" in system.memory:
             model.bridge.load_state_dict(sem2text.bridge.state_dict())
+    elif model.decoder.source is not None:
+        load_source(model.decoder, sem2text.decoder.source_rows)
     return model
 
 
@@ -68,7 +74,7 @@ class Finetune:
         self.probe = self.batch(list(range(min(8, len(train.clips)))), epoch=0)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        inputs, labels = text_tensors(self.tokenizer, [self.ids[i] for i in items])
+        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
         counts = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
         return {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
 

@@ -40,7 +40,7 @@ def main(row: str) -> None:
         dataset=dataset,
         teacher=row_.teacher,
         decoder=row_.decoder,
-        provenance=features.provenance,
+        provenance={**features.provenance, "decoder_source": model.decoder.source},
         training=training,
         row=row,
         system=row_.system,

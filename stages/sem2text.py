@@ -7,14 +7,14 @@ import numpy as np
 from slt import paths
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
-from slt.config.train import DecoderConfig, Sem2textConfig
+from slt.config.train import PretrainedDecoderConfig, Sem2textConfig, decoder_section
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
+from slt.models.pretrained_decoder import Source
 from slt.sem2text import Sem2text, new_decoder
 from slt.stage import run
 from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
-from slt.tokenizer import train_tokenizer
 from slt.training import train
 from slt.wikipedia import WikipediaText
 
@@ -23,17 +23,22 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     """Train a text decoder on one teacher's embeddings of monolingual text."""
     params = read_params()
     config = section(Sem2textConfig, params, f"{dataset}.sem2text")
-    decoder_config = section(DecoderConfig, params, f"{dataset}.decoders.{decoder}")
+    where = f"{dataset}.decoders.{decoder}"
+    decoder_config = decoder_section(params, where)
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
     inputs = [
         paths.corpus_dir(dataset) / "manifest.parquet",
         paths.wikipedia_dir(dataset, teacher),
         paths.targets_dir(dataset, teacher),
     ]
+    source = None
+    if isinstance(decoder_config, PretrainedDecoderConfig):
+        source = Source.open(decoder_config.pretrained, f"{where}.pretrained")
     key = fingerprint(
         "sem2text",
         asdict(config),
         asdict(decoder_config),
+        source and source.sha256,
         file_sha256(inputs[0]),
         [folder_sha256(path) for path in inputs[1:]],
     )
@@ -45,12 +50,13 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     if config.train_text:
         own = [clip for clip in clips if clip.split == "train"]
         texts, sems = texts + [clip.text for clip in own], np.concatenate([sems, targets.matrix([c.id for c in own])])
-    tokenizer = train_tokenizer(texts, decoder_config.vocabulary)
     dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))
-    model = new_decoder(decoder_config, tokenizer, teacher_config.size, targets.space, config.seed)
+    model, tokenizer = new_decoder(
+        decoder_config, source, texts, teacher_config.size, targets.space, config.seed, where
+    )
     phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems), dev)
     done = train(phase, config.training, config.seed, work)
-    notes = {"sentences": len(texts), "cut_sentences": phase.cut}
+    notes = {"sentences": len(texts), "cut_sentences": phase.cut, "unknown_tokens": phase.unknown}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
     publish(work / "model", paths.sem2text_dir(dataset, teacher, decoder))

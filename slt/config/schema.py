@@ -6,7 +6,14 @@ from slt.config.base import PARAMS, parse, section
 from slt.config.data import CorpusConfig, FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import read_run
-from slt.config.train import DecoderConfig, FinetuneConfig, Sem2textConfig, Sign2semConfig, SystemConfig
+from slt.config.train import (
+    DecoderConfig,
+    FinetuneConfig,
+    Sem2textConfig,
+    Sign2semConfig,
+    SystemConfig,
+    decoder_class,
+)
 from slt.errors import ConfigError
 
 SECTIONS: dict[str, type] = {
@@ -39,5 +46,5 @@ def check(params: dict[str, Any]) -> None:
             if not isinstance(sections.get(name), dict):
                 raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")
             for entry, value in sections[name].items():
-                parse(cls, value, f"{dataset}.{name}.{entry}")
+                parse(decoder_class(value) if cls is DecoderConfig else cls, value, f"{dataset}.{name}.{entry}")
     read_run(params)
