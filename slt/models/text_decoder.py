@@ -127,12 +127,11 @@ class TextDecoder(nn.Module):
                 module._tied_weights_keys, module.all_tied_weights_keys = ties, dict(ties)
 
     def _generation_config(self, suppressed: list[int]) -> GenerationConfig:
-        """Ids alone: how to search is the evaluate section's, not the source's."""
+        """Ids alone: how to search is the evaluate section's; what the source forces at the start is the prompt."""
         config = self.seq2seq.config
         return GenerationConfig(
             decoder_start_token_id=self.prompt[0],
-            forced_bos_token_id=self.prompt[1] if len(self.prompt) == 2 else None,
-            bos_token_id=config.bos_token_id,
+            bos_token_id=getattr(config, "bos_token_id", None),
             eos_token_id=config.eos_token_id,
             pad_token_id=config.pad_token_id,
             forced_eos_token_id=config.eos_token_id,
