@@ -184,6 +184,10 @@ def test_no_special_token_is_written(family: str, tmp_path: Path) -> None:
     for beam in (1, 3):
         sentences = [r.sentences[0] for r in translate(model, tokenizer, Search(beam, 1.0, 10, 5), sems=sems)]
         assert any(sentences) and not [token for token in special if any(token in sentence for sentence in sentences)]
+        memory, mask = model.build_memory(torch.from_numpy(sems))
+        found = model.decoder.generate(memory, mask, beam=beam, max_new_tokens=10).sequences
+        written = set(found[:, len(model.decoder.prompt) :].flatten().tolist()) - {model.decoder.pad}
+        assert not written & set(model.config.decoder["suppressed"])  # not even where decoding would hide it
 
 
 # --- saved ---
@@ -259,7 +263,7 @@ def test_mbart_from_the_published_files_in_either_weight_format(pickled: bool, t
     published = torch.load(tmp_path / name, weights_only=True) if pickled else load_file(tmp_path / name)
     assert torch.equal(ours.seq2seq.lm_head.weight, published["model.shared.weight"][rows])
     assert torch.equal(ours.seq2seq.final_logits_bias, published["final_logits_bias"][:, rows])
-    assert published["final_logits_bias"].any()
+    assert published["final_logits_bias"].any() and ours.seq2seq.config.encoder_layers == 0
     assert torch.equal(
         ours.seq2seq.model.decoder.layers[1].encoder_attn.k_proj.weight,
         published["model.decoder.layers.1.encoder_attn.k_proj.weight"],
