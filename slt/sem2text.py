@@ -101,8 +101,7 @@ def new_decoder(
 ) -> tuple[SignTranslator, Any]:
     """A sem2text model at its start and its tokenizer: from scratch, or from a pretrained decoder's ``source``.
 
-    ``sentences`` are the training text, which the vocabulary is learnt on or trimmed to; ``where`` is the decoder's
-    section.
+    ``sentences`` are the text that the vocabulary is learnt on or trimmed to; ``where`` is the decoder's section.
     """
     torch.manual_seed(seed)
     if isinstance(config, PretrainedDecoderConfig):

@@ -47,12 +47,15 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     clips = read_manifest(inputs[0])
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
     texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
+    own = [clip for clip in clips if clip.split == "train"]
+    own_texts = [clip.text for clip in own]
+    # finetune writes the corpus' sentences, whether or not they are trained on here
+    vocabulary_texts = [*texts, *own_texts] if config.train_text or source is not None else texts
     if config.train_text:
-        own = [clip for clip in clips if clip.split == "train"]
-        texts, sems = texts + [clip.text for clip in own], np.concatenate([sems, targets.matrix([c.id for c in own])])
+        texts, sems = texts + own_texts, np.concatenate([sems, targets.matrix([clip.id for clip in own])])
     dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))
     model, tokenizer = new_decoder(
-        decoder_config, source, texts, teacher_config.size, targets.space, config.seed, where
+        decoder_config, source, vocabulary_texts, teacher_config.size, targets.space, config.seed, where
     )
     phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems), dev)
     done = train(phase, config.training, config.seed, work)

@@ -115,9 +115,10 @@ class PretrainedDecoderConfig:
     """the token that names the language to write, as the model spells it (mBART: de_DE, en_XX; Whisper: <|de|>);
     null for a model without such tokens"""
     trim_vocabulary: bool
-    """keep the tokens that the training text uses and all single characters; of mBART's 250,027 rows few are used"""
+    """keep only the tokens that Wikipedia and the corpus' train text use, and single characters, so that any text can
+    still be written: 12 % of mBART's 250,027 rows for PHOENIX-2014T and 10,000 German sentences"""
     gradient_checkpointing: bool
-    """compute a layer's activations again in the backward pass: less memory, a third more time, the same gradients"""
+    """compute a layer's activations again in the backward pass: less memory, 30 % more time, the same gradients"""
     dropout: float | None
     """of hidden states and attention; null takes the model's own"""
     max_tokens: int

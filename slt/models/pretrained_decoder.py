@@ -96,8 +96,8 @@ def take_decoder(
 ) -> tuple[dict[str, Any], Any, Tensor]:
     """A decoder's configuration for :class:`TextDecoder`, its tokenizer, and the source's rows (V,) that it keeps.
 
-    ``sentences`` are the training text; ``where`` is the decoder's section. Raises ConfigError for a language code that
-    the model has not, more layers than it has, or sentences longer than its position table.
+    ``sentences`` are the text that a trimmed vocabulary is for; ``where`` is the decoder's section. Raises ConfigError
+    for a language code that the model has not, more layers than it has, or sentences longer than its position table.
     """
     full = source.tokenizer()
     vocabulary = max(full.get_vocab().values()) + 1
