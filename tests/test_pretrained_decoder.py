@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from published import CODES, FAMILIES, TEXTS, pieces, publish, unigram
+from published_models import CODES, FAMILIES, TEXTS, pieces, publish, unigram
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import OTHER, TEXTS, byte_bpe, pieces, unigram
+from published_models import OTHER, TEXTS, byte_bpe, pieces, unigram
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer
 
