@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint deps env how2sign-sample seeds
+.PHONY: repro test lint deps env check report how2sign-sample seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -17,6 +17,20 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Does the run that lies here agree with the one in git, within the intervals of both?
+check: env
+	@$(BIN)/python -m slt.agreement metrics/demo.json
+
+# What changed against git and the tables, as Markdown, for a job summary or a comment.
+REVISION ?= HEAD
+report: env
+	@printf '## Metrics against %s\n\n' '$(REVISION)'
+	@$(BIN)/dvc metrics diff --md $(REVISION) --targets metrics/summary.json
+	@printf '\n## Agreement with the committed run\n\n'
+	@-$(BIN)/python -m slt.agreement metrics/demo.json --revision $(REVISION)
+	@printf '\n'
+	@cat metrics/demo.md
 
 # each stage's import closure becomes its deps in dvc.yaml
 deps: env

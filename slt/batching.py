@@ -68,6 +68,15 @@ def pad_tokens(sentences: Sequence[Sequence[int]], prompt: Sequence[int], pad: i
     return inputs, labels
 
 
+def pad_glosses(lines: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Gloss ids (B, G), padded with the blank, and their lengths (B,)."""
+    lengths = torch.tensor([len(ids) for ids in lines])
+    glosses = torch.zeros(len(lines), int(lengths.max()), dtype=torch.long)
+    for i, ids in enumerate(lines):
+        glosses[i, : len(ids)] = torch.tensor(ids)
+    return glosses, lengths
+
+
 def subsample(clip: np.ndarray, longest: int) -> np.ndarray:
     """At most ``longest`` frames of a clip (T, F), uniformly spread."""
     if len(clip) <= longest:

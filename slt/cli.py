@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate video files, check params.yaml, show how long the stages took."""
+"""The ``slt`` command: translate, score output files, add a dataset, check params.yaml, show the stages' seconds."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ from pathlib import Path
 from slt.errors import SltError
 from slt.stage import configure_logging, log
 
+CLIP = "a video file, a folder of images, or (model trained on precomputed features) a .npy of (frames, features)"
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point; an expected error is one line on stderr and exit code 2."""
@@ -15,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
 
     translate = commands.add_parser("translate", help="video files to sentences")
-    translate.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="any video file that PyAV opens")
+    translate.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help=CLIP)
     translate.add_argument("--model", required=True, type=Path, help="a model folder, such as data/finetune/<row>")
     translate.add_argument("--json", action="store_true", help="n-best with scores and nearest training sentences")
     translate.add_argument("--beam", type=int, default=4, help="hypotheses kept during the search (default 4)")
@@ -24,8 +26,47 @@ def main(argv: list[str] | None = None) -> None:
     translate.add_argument("--max-tokens", type=int, default=64, help="longest sentence (default 64 tokens)")
     translate.set_defaults(run=_translate)
 
+    score = commands.add_parser(
+        "score",
+        help="score anyone's output files, with intervals, as sacrebleu does",
+        description="Files are plain lines, or JSONL (*.jsonl) with the keys id, hypothesis, reference.",
+    )
+    score.add_argument("--hyp", required=True, type=Path, metavar="FILE", help="one sentence a line, or JSONL")
+    score.add_argument(
+        "--ref", nargs="+", type=Path, default=[], metavar="FILE", help="default: the key `reference` in --hyp"
+    )
+    score.add_argument("--baseline", type=Path, metavar="FILE", help="another system's output, for a paired test")
+    score.add_argument("--json", action="store_true", help="everything, as JSON")
+    score.add_argument("--language", help="of the text, ISO 639-1 (de, en): BLEU with function words dropped")
+    score.add_argument("--bleurt", metavar="CHECKPOINT", help="a BLEURT checkpoint: local path or hub:<id>@<revision>")
+    score.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default 1000)")
+    score.add_argument("--seed", type=int, default=12345, help="of the resamples (default 12345, sacrebleu's)")
+    score.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95, sacrebleu's)")
+    score.add_argument("--split", default="test", help="where JSONL lines have the key `split` (default test)")
+    score.add_argument("--condition", default="model", help="where JSONL lines have that key (default model)")
+    score.add_argument("--all-references", action="store_true", help="add the key `references` of JSONL lines")
+    score.set_defaults(run=_score)
+
     check = commands.add_parser("check", help="check the whole of params.yaml")
     check.set_defaults(run=_check)
+
+    new = commands.add_parser("new", help="add a corpus of your own to params.yaml")
+    new.add_argument("name", metavar="NAME", help="the new dataset's name")
+    new.add_argument("--like", required=True, metavar="DATASET", help="whose parameters it starts from")
+    new.add_argument(
+        "--manifest",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="the table of clips, or train=FILE dev=FILE test=FILE",
+    )
+    new.add_argument("--media", required=True, metavar="FOLDER", help="the folder that the table's videos are in")
+    new.add_argument("--layout", choices=["own", "multimodalhugs"], default="own", help="of the table (default own)")
+    new.add_argument("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help="columns of another name")
+    new.add_argument("--splits", nargs="+", default=[], metavar="THEIRS=OURS", help="splits of another name: val=dev")
+    new.add_argument("--language", help="of the text, ISO 639-1 (default: as DATASET's)")
+    new.add_argument("--sign-language", help="ISO 639-3 (default: as DATASET's)")
+    new.set_defaults(run=_new)
 
     times = commands.add_parser("times", help="seconds of each stage's last run here")
     times.set_defaults(run=_times)
@@ -56,12 +97,54 @@ def _translate(arguments: argparse.Namespace) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _score(arguments: argparse.Namespace) -> None:
+    from slt.config.evaluate import IntervalConfig
+    from slt.errors import ConfigError
+    from slt.score_files import Selection, report, score_files
+
+    try:
+        config = IntervalConfig(resamples=arguments.resamples, seed=arguments.seed, confidence=arguments.confidence)
+    except ValueError as error:
+        raise ConfigError(f"slt score: {error}") from error
+    content = score_files(
+        arguments.hyp,
+        arguments.ref,
+        arguments.baseline,
+        config=config,
+        bleurt=arguments.bleurt,
+        language=arguments.language,
+        selection=Selection(arguments.split, arguments.condition),
+        all_references=arguments.all_references,
+    )
+    text = json.dumps(content, ensure_ascii=False, indent=2) if arguments.json else report(content)
+    sys.stdout.write(text + "\n")
+
+
 def _check(arguments: argparse.Namespace) -> None:
     from slt.config.base import read_params
     from slt.config.schema import check
 
     check(read_params())
     log.info("params.yaml: every section is well-formed, every row's upstream is built")
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from slt.config.base import parse
+    from slt.corpora.own import OwnConfig
+    from slt.new_corpus import add_dataset, read_manifest_option, read_pairs
+
+    given = {
+        "manifest": read_manifest_option(arguments.manifest),
+        "media": arguments.media,
+        "layout": arguments.layout,
+        "columns": read_pairs("--columns", arguments.columns),
+        "splits": read_pairs("--splits", arguments.splits),
+    }
+    options = parse(OwnConfig, given, f"{arguments.name}.corpus.options")
+    rows = add_dataset(arguments.name, arguments.like, options, arguments.language, arguments.sign_language)
+    log.info(
+        "params.yaml: added `%s:` and the rows %s; read it through, then: dvc repro", arguments.name, ", ".join(rows)
+    )
 
 
 def _times(arguments: argparse.Namespace) -> None:

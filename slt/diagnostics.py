@@ -13,7 +13,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from slt.bootstrap import bootstrap, draw
-from slt.config.evaluate import EvaluateConfig
+from slt.config.evaluate import IntervalConfig
 from slt.evaluations import Record, Sems
 from slt.metrics import BLEU_13A, DIGITS, SacrebleuMetric, Statistics, no_score
 
@@ -52,20 +52,32 @@ _HAS_LETTER = re.compile(r"\w")
 
 
 def diagnose(
-    records: Sequence[Record], config: EvaluateConfig, sems: Sems | None = None, language: str | None = None
+    records: Sequence[Record], config: IntervalConfig, sems: Sems | None = None, language: str | None = None
 ) -> dict[str, Any]:
     """Diagnostics of one system on one split (records of one condition); shares are between 0 and 1."""
-
-    def parts(label: Callable[[Record], Any], names: dict[Any, str]) -> dict[str, Any]:
-        return {name: _part([r for r in records if label(r) == value], config) for value, name in names.items()}
-
     return {
-        "bleu_by_length": parts(lambda r: bucket(r.reference), {name: name for name in bucket_names()}),
-        "sentences": parts(lambda r: r.reference_in_train, {True: "seen", False: "unseen"}),
-        "signers": parts(lambda r: r.signer_in_train, {True: "seen", False: "unseen", None: "unknown"}),
-        "bleu_content": _bleu_content(records, config, language),
+        **diagnose_text([r.hypothesis for r in records], [r.reference for r in records], config, language),
+        "sentences": _parts(records, lambda r: r.reference_in_train, {True: "seen", False: "unseen"}, config),
+        "signers": _parts(
+            records, lambda r: r.signer_in_train, {True: "seen", False: "unseen", None: "unknown"}, config
+        ),
         "retrieval": retrieval(records, sems) if sems else no_score("no SEM of this system and split"),
-        "output": output(records),
+    }
+
+
+def diagnose_text(
+    hypotheses: Sequence[str], references: Sequence[str], config: IntervalConfig, language: str | None = None
+) -> dict[str, Any]:
+    """The diagnostics that need nothing but text: hypothesis i against reference i.
+
+    ``language`` (ISO 639-1) picks the list of function words.
+    """
+    pairs = list(zip(hypotheses, references, strict=True))
+    by_length = {name: [pair for pair in pairs if bucket(pair[1]) == name] for name in bucket_names()}
+    return {
+        "bleu_by_length": {name: _part(part, config) for name, part in by_length.items()},
+        "bleu_content": _bleu_content(pairs, config, language),
+        "output": output(hypotheses, references),
     }
 
 
@@ -87,18 +99,27 @@ def bucket_names() -> list[str]:
     return [_bucket_name(bounds) for bounds in LENGTHS]
 
 
-def _score(statistics: Statistics, config: EvaluateConfig) -> dict[str, Any]:
+def _score(statistics: Statistics, config: IntervalConfig) -> dict[str, Any]:
     return bootstrap(statistics, draw(statistics.n, config.resamples, config.seed, config.confidence)).as_dict()
 
 
-def _part(records: Sequence[Record], config: EvaluateConfig) -> dict[str, Any]:
-    if not records:
+def _parts(
+    records: Sequence[Record], label: Callable[[Record], Any], names: dict[Any, str], config: IntervalConfig
+) -> dict[str, Any]:
+    return {
+        name: _part([(r.hypothesis, r.reference) for r in records if label(r) == value], config)
+        for value, name in names.items()
+    }
+
+
+def _part(pairs: Sequence[tuple[str, str]], config: IntervalConfig) -> dict[str, Any]:
+    if not pairs:
         return {"n": 0, "bleu": no_score("no such clip")}
-    statistics = BLEU_13A.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
-    return {"n": len(records), "bleu": _score(statistics, config)}
+    statistics = BLEU_13A.statistics([hypothesis for hypothesis, _ in pairs], [[reference] for _, reference in pairs])
+    return {"n": len(pairs), "bleu": _score(statistics, config)}
 
 
-def _bleu_content(records: Sequence[Record], config: EvaluateConfig, language: str | None) -> dict[str, Any]:
+def _bleu_content(pairs: Sequence[tuple[str, str]], config: IntervalConfig, language: str | None) -> dict[str, Any]:
     if language not in FUNCTION_WORDS:
         return no_score(
             f"no list of function words for {f'language `{language}`' if language else 'an unnamed language'}"
@@ -109,8 +130,8 @@ def _bleu_content(records: Sequence[Record], config: EvaluateConfig, language: s
         f"|text:13a-tokens-without-punctuation-and-function-words-{language}",
     )
     statistics = metric.statistics(
-        [content_words(record.hypothesis, language) for record in records],
-        [[content_words(record.reference, language)] for record in records],
+        [content_words(hypothesis, language) for hypothesis, _ in pairs],
+        [[content_words(reference, language)] for _, reference in pairs],
     )
     return _score(statistics, config)
 
@@ -160,17 +181,16 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def output(records: Sequence[Record]) -> dict[str, Any]:
+def output(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
     """What the hypotheses look like: length against the references, empty ones, distinct ones.
 
     ``length_ratio`` is sacrebleu's (13a tokens of all hypotheses over those of all references, None when the
     references are empty); a share of distinct hypotheses far below that of the references means that a system
     repeats a few sentences.
     """
-    hypotheses = [record.hypothesis.strip() for record in records]
-    references = [record.reference.strip() for record in records]
+    hypotheses, references = [text.strip() for text in hypotheses], [text.strip() for text in references]
     sizes = [sum(len(_TOKENIZE(text).split()) for text in texts) for texts in (hypotheses, references)]
-    n = len(records)
+    n = len(hypotheses)
     return {
         "length_ratio": round(sizes[0] / sizes[1], DIGITS) if sizes[1] else None,
         "empty": round(sum(not text for text in hypotheses) / n, DIGITS),

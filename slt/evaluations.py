@@ -38,7 +38,8 @@ class Record:
 
     ``condition`` is ``model`` or the control that wrote the hypothesis. ``references`` holds further correct
     translations, as in the manifest; whether ``reference`` is repeated there makes no difference.
-    ``reference_in_train`` says that this very sentence is also the text of a training clip.
+    ``reference_in_train`` says that this very sentence is also the text of a training clip. ``gloss_hypothesis`` is the
+    gloss line of a system that recognises glosses, ``gloss_reference`` the corpus' own where the clip has one.
     """
 
     id: str
@@ -50,6 +51,8 @@ class Record:
     signer: str | None
     signer_in_train: bool | None
     reference_in_train: bool
+    gloss_hypothesis: str | None = None
+    gloss_reference: str | None = None
 
     def all_references(self) -> list[str]:
         """The reference, then the further ones, each once."""

@@ -17,8 +17,8 @@ import torch
 
 from slt import backbone as backbone_module
 from slt.backbone import Backbone
-from slt.config.data import FeaturesConfig
-from slt.errors import StoreError
+from slt.config.data import PRECOMPUTED, FeaturesConfig
+from slt.errors import ConfigError, StoreError
 from slt.feature_set import INDEX, SCHEMA, check_shard
 from slt.stage import progress
 from slt.store import (
@@ -45,9 +45,13 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
 
     A shard has one row per clip: id, length, width, data (length × width float16, little-endian, C order), the same
     clips as the frame shard of that number. Complete shards of an interrupted run are taken up. Raises StoreError
-    for a frame shard that is corrupt or not the one its index names.
+    for a frame shard that is corrupt or not the one its index names, ConfigError for clips without video.
     """
     source = read_json(frames / FRAMES_INDEX)
+    if source.get("precomputed"):
+        raise ConfigError(
+            f"{source['precomputed']} clips have no video but bring features; set features.backbone to {PRECOMPUTED}"
+        )
     model = Backbone.load(config, size)
     provenance = {
         "stage": "features",

@@ -1,26 +1,43 @@
 """Phase 3: sign encoder and text decoder joined and trained end to end, as one row of the table says."""
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from slt.batching import pad_glosses
 from slt.clips import ClipSet
 from slt.config.train import FinetuneConfig, SystemConfig
-from slt.decoding import Search, encode_clips
-from slt.losses import gradient_cosine, sem_loss, text_loss
+from slt.ctc import frames_needed
+from slt.decoding import Search, encode_clips, recognise
+from slt.gloss import encode_glosses
+from slt.losses import gloss_loss, gradient_cosine, sem_loss, text_loss
 from slt.models.pretrained_decoder import load_source
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import greedy_bleu, text_tensors
 from slt.sem_metrics import sem_figures
 from slt.sign2sem import ClipBatches
 from slt.tokenizer import encode
+from slt.training import Run
+from slt.wer import WER
+
+log = logging.getLogger(__name__)
+
+TOO_SHORT = "gloss_too_short"  # as a training curve: the share of clips with too few frames for CTC, after augmentation
 
 
-def join(sign2sem: SignTranslator, sem2text: SignTranslator, system: SystemConfig, seed: int) -> SignTranslator:
+def join(
+    sign2sem: SignTranslator,
+    sem2text: SignTranslator,
+    system: SystemConfig,
+    seed: int,
+    glosses: list[str] | None = None,
+) -> SignTranslator:
     """The row's model: parts and weights of both phases, or (``start: scratch``) the same parts untrained.
 
     Untrained means: by sign2sem and sem2text. A pretrained decoder starts from its published weights either way.
+    With ``glosses``, the gloss vocabulary, it has an untrained gloss head as well.
     """
     torch.manual_seed(seed)
     ours, theirs = sign2sem.config, sem2text.config
@@ -34,6 +51,7 @@ def join(sign2sem: SignTranslator, sem2text: SignTranslator, system: SystemConfi
             tokens=theirs.tokens,
             sem_space=ours.sem_space,
             pipeline=ours.pipeline,
+            glosses=glosses,
         )
     )
     if system.start == "pretrained":
@@ -70,13 +88,35 @@ class Finetune:
         self.ids, self.cut = encode(tokenizer, train.texts, max_tokens)
         self.batches = ClipBatches(train, config.augment, positions, seed)
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
+        self.glosses: list[list[int]] | None = None
+        self.too_short: list[str] = []
+        if system.gloss_weight:
+            self.glosses = encode_glosses([clip.gloss or "" for clip in train.clips], model.config.glosses)
+            needed = zip(train.clips, self.glosses, train.lengths, strict=True)
+            self.too_short = [clip.id for clip, ids, frames in needed if frames < frames_needed(ids)]
+            if self.too_short:
+                log.warning(
+                    "%d train clips have fewer frames than CTC needs for their glosses and do not train the gloss head,"
+                    " the first: %s",
+                    len(self.too_short),
+                    self.too_short[0],
+                )
         # the same clips at every validation: their gradients tell whether the two losses pull apart
         self.probe = self.batch(list(range(min(8, len(train.clips)))), epoch=0)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
         counts = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
-        return {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
+        batch = {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
+        if self.glosses is not None:
+            own = [self.glosses[i] for i in items]
+            batch["glosses"], batch["gloss_lengths"] = pad_glosses(own)
+            frames = batch["mask"].sum(1)
+            batch[TOO_SHORT] = frames < torch.tensor([frames_needed(ids) for ids in own])
+            # per gloss, as the text loss is per token: then weights of 1 mean the same however long sentences are.
+            # The glosses of clips that are too short stay in the count, so that it is never zero.
+            counts["loss_gloss"], counts[TOO_SHORT] = sum(map(len, own)), len(items)
+        return batch
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         states, predicted = self.model.encode(batch["features"], batch["mask"])
@@ -89,6 +129,13 @@ class Finetune:
                 sem_loss(self.sem_loss_kind, predicted, batch["sems"]),
                 self.system.sem_weight,
             )
+        if self.system.gloss_weight:
+            frames = batch["mask"].sum(1).long()
+            logits = self.model.gloss_logits(states)
+            loss = gloss_loss(logits, frames, batch["glosses"], batch["gloss_lengths"])
+            losses["loss_gloss"] = loss, self.system.gloss_weight
+            # no loss, hence its weight: as one of them it is averaged over a step and kept in the curves
+            losses[TOO_SHORT] = batch[TOO_SHORT].sum().float(), 0.0
         return losses
 
     def validate(self) -> dict[str, float]:
@@ -100,7 +147,24 @@ class Finetune:
             figures.update(sem_figures(sems, self.dev.sems))
         if self.system.sem_weight:
             figures["gradient_cosine"] = self._gradient_cosine()
+        if self.glosses is not None:
+            references = [clip.gloss or "" for clip in self.dev.clips]
+            if all(line.split() for line in references):  # else there is no such figure, as in the evaluation
+                hypotheses = [" ".join(glosses) for glosses in recognise(self.model, self.dev.features, 64, beam=1)]
+                figures["wer"] = WER.statistics(hypotheses, references).value()
         return figures
+
+    def notes(self, run: Run) -> dict[str, Any]:
+        """What training.json says about the data: what was cut, and clips that were too short for their glosses."""
+        notes: dict[str, Any] = {"cut_sentences": self.cut}
+        if self.glosses is not None:
+            shares = [share for _, share in run.scores(f"train_{TOO_SHORT}")]
+            notes["gloss"] = {
+                "vocabulary": len(self.model.config.glosses),
+                "too_short_train_clips": self.too_short,
+                "too_short_share_augmented": round(sum(shares) / max(1, len(shares)), 4),
+            }
+        return notes
 
     def _gradient_cosine(self) -> float:
         probe = {

@@ -1,4 +1,4 @@
-"""Manifest to shards of JPEG-encoded frames: every video is decoded once, front to back."""
+"""Manifest to shards of JPEG-encoded frames: every video is decoded once, front to back, whatever is cut from it."""
 
 import dataclasses
 import json
@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from typing import Any
 
 import av
 import cv2
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slt import video
+from slt import images, media, video
 from slt.config.data import FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import SPLITS, Clip, read_manifest
@@ -72,18 +73,23 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     """Decode all clips of a manifest into ``out/frames-*.parquet`` and return the index, ``out/frames.json``.
 
     A shard has one row per clip: id, n, frames (n JPEG images of size × size pixels), in manifest order. Complete
-    shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index.
+    shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index; clips
+    that bring features instead of a video are counted as ``precomputed``.
 
-    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows.
+    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows, or when a clip has neither.
     """
-    clips = read_manifest(manifest)
+    listed = read_manifest(manifest)
+    clips = [clip for clip in listed if clip.video]
+    for clip in listed:
+        if not clip.video and not clip.features:
+            raise DataError(f"{manifest}: clip `{clip.id}` has neither video nor features; correct the corpus adapter")
     provenance = {
         "stage": "frames",
         "params": dataclasses.asdict(config),
         "manifest": file_sha256(manifest),
         "versions": {"av": av.__version__, "opencv": cv2.__version__},
     }
-    code = [file_sha256(Path(name)) for name in (__file__, video.__file__)]
+    code = [file_sha256(Path(name)) for name in (__file__, images.__file__, media.__file__, video.__file__)]
     work = work_folder("frames", fingerprint(provenance, code))
     cuts = range(0, len(clips), config.clips_per_shard)
     tasks = [
@@ -91,7 +97,7 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
         for i, at in enumerate(cuts)
     ]
     records = sorted(progress(_run(tasks), "frames", len(tasks), "shard"), key=lambda record: record.file)
-    index = _index(records, provenance)
+    index = {**_index(records, provenance), "precomputed": len(listed) - len(clips)}
     for split in SPLITS:
         dropped = [clip for clip in index["dropped"] if clip["split"] == split]
         if len(dropped) > max_dropped[split]:
@@ -119,7 +125,7 @@ def workers() -> int:
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     """Records of all shards, in the order in which they are done."""
     count = min(workers(), len(tasks))
-    if count == 1:
+    if count <= 1:
         yield from map(make_shard, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks held by FFmpeg's and Arrow's threads
@@ -161,11 +167,9 @@ def make_shard(task: ShardTask) -> ShardRecord:
     other_length: list[tuple[str, str, str]] = []
     counts: Counter[str] = Counter()
     with _ShardWriter(task.path, task.provenance) as shard:
-        for clip in task.clips:
-            try:
-                encoded = list(encoded_frames(resolve(clip.video), task.config, clip.start, clip.end))
-            except DataError as error:
-                dropped.append((clip.split, clip.id, str(error)))
+        for clip, encoded in encoded_clips(task.clips, task.config):
+            if isinstance(encoded, DataError):
+                dropped.append((clip.split, clip.id, str(encoded)))
                 continue
             whole = clip.start is None and clip.end is None
             if whole and clip.frames is not None and -(-clip.frames // task.config.stride) != len(encoded):
@@ -177,16 +181,65 @@ def make_shard(task: ShardTask) -> ShardRecord:
     return _record(task.path, shard.record)
 
 
+def encoded_clips(clips: Sequence[Clip], config: FramesConfig) -> Iterator[tuple[Clip, list[bytes] | DataError]]:
+    """Clips with their JPEG frames, in the order given, or with the error that says why a clip has none.
+
+    A video of which several clips are cut is decoded once for all of them, when the first of them comes; the others
+    wait in memory. So a video whose clips cross a shard's boundary is decoded once for each of the two shards, from
+    the first keyframe that each needs.
+    """
+    cut: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.start is not None or clip.end is not None:
+            cut[clip.video].append(clip)
+    waiting: dict[str, list[bytes]] = {}
+    for clip in clips:
+        neighbours = cut.pop(clip.video, [])
+        if len(neighbours) > 1:
+            waiting |= _decoded_together(neighbours, config)
+        if clip.id in waiting:
+            yield clip, waiting.pop(clip.id)
+            continue
+        try:
+            yield clip, list(encoded_frames(resolve(clip.video), config, clip.start, clip.end))
+        except DataError as error:
+            yield clip, error
+
+
+def _decoded_together(clips: list[Clip], config: FramesConfig) -> dict[str, list[bytes]]:
+    """JPEG frames by id of the clips of one video that have any; nothing at all where the video is damaged.
+
+    What is missing is left to be decoded clip by clip, so that damage drops the clips that it touches and no others.
+    """
+    path, windows = resolve(clips[0].video), [(clip.start, clip.end) for clip in clips]
+    encoded: dict[str, list[bytes]] = defaultdict(list)
+    latest: tuple[np.ndarray, bytes] | None = None  # clips that overlap share a frame, so encode it once
+    try:
+        for i, frame in video.read_clips(
+            path, windows, size=config.size, fit=config.fit, stride=config.stride, bgr=True
+        ):
+            if latest is None or latest[0] is not frame:
+                latest = frame, _encode(frame, config.quality)
+            encoded[clips[i].id].append(latest[1])
+    except DataError as error:
+        log.warning("%s; its %d clips are decoded one by one", error, len(clips))
+        return {}
+    return encoded
+
+
 def encoded_frames(
     video_file: Path, config: FramesConfig, start: float | None = None, end: float | None = None
 ) -> Iterator[bytes]:
     """The JPEG frames of a video as shards store them; DataError names a file that does not decode."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
     frames = video.read_frames(
         video_file, size=config.size, fit=config.fit, start=start, end=end, stride=config.stride, bgr=True
     )
     for frame in frames:
-        yield cv2.imencode(".jpg", frame, quality)[1].tobytes()
+        yield _encode(frame, config.quality)
+
+
+def _encode(frame: np.ndarray, quality: int) -> bytes:
+    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 class _ShardWriter:

@@ -35,6 +35,23 @@ def text_loss(logits_BLV: Tensor, labels_BL: Tensor, label_smoothing: float) -> 
     )
 
 
+def gloss_loss(logits_BTV: Tensor, frames_B: Tensor, glosses_BG: Tensor, lengths_B: Tensor) -> Tensor:
+    """CTC loss (blank 0) summed over the clips of a micro-batch, in float32 whatever the precision of the logits.
+
+    ``frames_B`` and ``lengths_B`` count the real frames and glosses of each clip. A clip with too few frames for its
+    glosses adds zero.
+    """
+    return functional.ctc_loss(
+        logits_BTV.float().log_softmax(-1).transpose(0, 1),
+        glosses_BG,
+        frames_B,
+        lengths_B,
+        blank=0,
+        reduction="sum",
+        zero_infinity=True,
+    )
+
+
 def gradient_cosine(losses: list[Tensor], parameters: list[torch.nn.Parameter]) -> float:
     """Cosine between the gradients of two losses on shared parameters; below zero the two pull apart."""
     flat = []

@@ -3,11 +3,12 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from slt.errors import DataError
-from slt.store import read_table, write_table
+from slt.store import read_metadata, read_table, write_table
 
 SPLITS = ("train", "dev", "test")
 
@@ -38,9 +39,9 @@ class Clip:
     ``video`` is a path as :func:`slt.paths.resolve` reads it; ``start`` and ``end`` are seconds in it, or None
     for the whole file. ``references`` holds further correct translations of held-out clips, ``gloss`` the
     space-separated glosses, ``frames`` the annotated number of frames, where a corpus has them.
-    ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``). ``features`` is the
-    path of precomputed features, a ``.npy`` of (frames, dimensions), where the corpus brings its own; ``video`` may
-    then be empty.
+    ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``; of two files both,
+    separated by a blank). ``features`` is the path of precomputed features, a ``.npy`` of (frames, dimensions), where
+    the corpus brings its own; ``video`` may then be empty.
     """
 
     id: str
@@ -59,10 +60,19 @@ class Clip:
     features: str | None = None
 
 
-def write_manifest(path: Path, clips: list[Clip]) -> None:
-    """Write clips, sorted by split (train, dev, test) and id, as one checksummed Parquet file."""
+def write_manifest(path: Path, clips: list[Clip], features: dict[str, Any] | None = None) -> None:
+    """Write clips, sorted by split (train, dev, test) and id, as one checksummed Parquet file.
+
+    ``features`` says what is known of the features that the clips bring, at least ``gloss_free``.
+    """
     ordered = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.id))
-    write_table(path, pa.Table.from_pylist([dataclasses.asdict(clip) for clip in ordered], schema=SCHEMA))
+    table = pa.Table.from_pylist([dataclasses.asdict(clip) for clip in ordered], schema=SCHEMA)
+    write_table(path, table, {"features": features} if features else None)
+
+
+def read_features_source(path: Path) -> dict[str, Any]:
+    """What :func:`write_manifest` was told of the clips' own features; empty where nothing was said."""
+    return read_metadata(path).get("features", {})
 
 
 def read_manifest(path: Path, split: str | None = None) -> list[Clip]:

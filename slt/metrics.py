@@ -173,13 +173,27 @@ def corpus_statistics(
         "bleu_multi": BLEU_MULTI.statistics(hypotheses, references) if several else "one reference per clip",
         "bleu_raw": BLEU_RAW.statistics(hypotheses, first),
         "chrf": CHRF2.statistics(hypotheses, first),
-        "bleurt": _bleurt(bleurt),
+        "bleurt": _bleurt_or_reason(hypotheses, [own[0] for own in references], bleurt),
     }
 
 
-def _bleurt(checkpoint: str | None) -> str:
-    # BLEURT-20 in PyTorch will return MeanMetric("bleurt", …).statistics(sentence scores) here
+def _bleurt_or_reason(hypotheses: Sequence[str], references: Sequence[str], checkpoint: str | None) -> Statistics | str:
+    try:
+        return bleurt_statistics(hypotheses, references, checkpoint)
+    except DataError as error:  # after hours of training a missing checkpoint is no reason to lose the other scores
+        log.warning("BLEURT stays null: %s", error)
+        return str(error)
+
+
+def bleurt_statistics(hypotheses: Sequence[str], references: Sequence[str], checkpoint: str | None) -> Statistics | str:
+    """BLEURT times 100, as the field's tables give it, by the checkpoint; without one, the reason why there is none.
+
+    Raises DataError or ConfigError when the checkpoint that is named cannot be loaded.
+    """
     if checkpoint is None:
-        return "no BLEURT checkpoint given (`bleurt: null` in the evaluate section)"
-    log.warning("BLEURT checkpoint %s is named, but this version cannot run one: BLEURT stays null", checkpoint)
-    return f"BLEURT checkpoint {checkpoint} is named, but this version cannot run one"
+        return "no BLEURT checkpoint given (`bleurt` in the evaluate section, `--bleurt` of slt score)"
+    from slt.bleurt import load_bleurt  # torch and transformers take seconds to import
+
+    scorer = load_bleurt(checkpoint)
+    scores = [100 * score for score in scorer(hypotheses, references)]
+    return MeanMetric("bleurt", scorer.signature + "|scale:100").statistics(scores)

@@ -8,7 +8,8 @@ from slt.bootstrap import bootstrap, draw
 from slt.config.evaluate import EvaluateConfig
 from slt.diagnostics import diagnose
 from slt.evaluations import SEM_SPLIT, Record, Sems, check_records, check_sems
-from slt.metrics import NAMES, corpus_statistics, no_score
+from slt.metrics import Statistics, corpus_statistics, no_score
+from slt.wer import WER
 
 log = logging.getLogger("slt")
 
@@ -52,12 +53,23 @@ def _scores(records: Sequence[Record], config: EvaluateConfig) -> dict[str, Any]
     statistics = corpus_statistics(
         [record.hypothesis for record in records], [record.all_references() for record in records], config.bleurt
     )
+    statistics[WER.name] = _wer(records)
     scores = {}
-    for name in NAMES:
-        value = statistics[name]
+    for name, value in statistics.items():
         if isinstance(value, str):
             scores[name] = no_score(value)
         else:
             drawn = draw(value.n, config.resamples, config.seed, config.confidence)
             scores[name] = bootstrap(value, drawn).as_dict()
     return scores
+
+
+def _wer(records: Sequence[Record]) -> Statistics | str:
+    hypotheses = [record.gloss_hypothesis for record in records if record.gloss_hypothesis is not None]
+    if not hypotheses:
+        return "no glosses: this system or control recognises none"
+    references = [record.gloss_reference or "" for record in records]
+    missing = [record.id for record, line in zip(records, references, strict=True) if not line.split()]
+    if missing:
+        return f"{len(missing)} of {len(records)} clips have no gloss, the first: {missing[0]}"
+    return WER.statistics(hypotheses, references)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from slt import lifecycle
 from slt.errors import SltError
 from slt.paths import work_root
 
@@ -25,8 +26,9 @@ def configure_logging() -> None:
 def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
     """Run a stage's ``main`` with one ``--key VALUE`` option per key and exit; the process's whole life.
 
-    An SltError becomes one line on stderr and exit code 2. The seconds taken are appended to
-    ``stage-times.jsonl`` in the work root: they are no result, so they stay out of ``metrics/``.
+    An SltError becomes one line on stderr and exit code 2; a stage stopped by SIGTERM or Ctrl-C exits with
+    128 + signal, its work kept. The seconds taken are appended to ``stage-times.jsonl`` in the work root: they are no
+    result, so they stay out of ``metrics/``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=main.__doc__)
     for key in keys:
@@ -35,8 +37,14 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
     configure_logging()
     label = "@".join([name, "-".join(arguments.values())])
     started = time.time()
+    lifecycle.handle_signals()
+    if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell: that is what nohup is for
+        lifecycle.die_with_parent()
     try:
         main(**arguments)
+    except lifecycle.Stopped as stopped:
+        log.warning("%s: stopped by %s; the same command goes on from here", label, stopped.signal.name)
+        raise
     except SltError as error:
         log.error("%s: %s", label, error)
         sys.exit(2)

@@ -4,6 +4,7 @@ Parquet readers ignore page checksums by default and then hand over a flipped bi
 here stores them and every read verifies them.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -122,11 +123,46 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_held: dict[int, int] = {}  # inode -> open directory: the system frees the lock when this process ends, however it ends
+
+
 def work_folder(stage: str, key: str) -> Path:
-    """The folder for one stage's unfinished work on one key (a :func:`fingerprint`); made when missing."""
+    """The folder for one stage's unfinished work on one key (a :func:`fingerprint`), held by this process alone.
+
+    Made when missing. Raises StoreError, naming the process where the system tells, when another one holds it.
+    """
     folder = work_root() / stage / key[:24]
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        inode = os.fstat(directory).st_ino
+        if inode in _held:
+            os.close(directory)
+            return folder
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(directory)
+            raise StoreError(
+                f"{folder}: {_holder(folder)} is making the same output of {stage}; wait for it, or end it"
+            ) from error
+        if folder.exists() and folder.stat().st_ino == inode:
+            _held[inode] = directory
+            return folder
+        os.close(directory)  # published and removed by its maker between the two calls
+
+
+def _holder(folder: Path) -> str:
+    """The process that has locked a folder, as /proc/locks tells it."""
+    try:
+        inode = str(folder.stat().st_ino)
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
+                return f"process {fields[4]}"
+    except (OSError, IndexError):  # not Linux
+        pass
+    return "another process"
 
 
 def discard(work: Path) -> None:

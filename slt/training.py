@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slt import lifecycle
 from slt.batching import epoch_batches
 from slt.config.train import TrainingConfig
 from slt.errors import DataError
@@ -59,6 +60,8 @@ class Run:
     best_step: int = 0
     curves: list[tuple[int, str, float]] = field(default_factory=list)
     stopped_early: bool = False
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    """each loss at every step since the last validation"""
 
     def scores(self, series: str) -> list[tuple[int, float]]:
         return [(step, value) for step, name, value in self.curves if name == series]
@@ -79,8 +82,9 @@ def schedule(config: TrainingConfig, step: int) -> float:
 def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     """Train the phase's model, which ends with the weights of its best validation.
 
-    ``work`` keeps ``checkpoint.pt`` and ``best.pt``; a run that finds them goes on from there.
-    Raises DataError when the loss is no finite number, naming the step.
+    ``work`` keeps ``checkpoint.pt`` and ``best.pt``; a run that finds them goes on from there. A first SIGTERM or
+    SIGINT writes a checkpoint after the step at hand and raises :class:`slt.lifecycle.Stopped`.
+    Raises DataError when the gradient is no finite number, naming the step and the items; the last checkpoint stays.
     """
     device = device_name()
     model = phase.model.to(device)
@@ -88,35 +92,53 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     run = _resume(work, model, optimiser)
     steps = _Steps(phase.lengths, config, seed)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
-    sums: dict[str, list[float]] = {}
     while run.step < config.max_steps and not run.stopped_early:
-        model.train()
-        optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
-        optimiser.zero_grad(set_to_none=True)
-        epoch, micro_batches = steps.at(run.step)
-        for name, value in _accumulate(phase, config, micro_batches, epoch, seed, run.step, device).items():
-            sums.setdefault(name, []).append(value)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        if not math.isfinite(norm):
-            raise DataError(
-                f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
-                f" or look at the items {micro_batches[0][:8]} of epoch {epoch}"
-            )
-        optimiser.step()
-        run.step += 1
-        next(bar, None)
-        if run.step % config.validate_every == 0 or run.step == config.max_steps:
-            run.curves += [(run.step, f"train_{name}", float(np.mean(values))) for name, values in sums.items()]
-            sums.clear()
-            _validate(phase, config, run, model, work)
-            _save(
-                work / "checkpoint.pt",
-                {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)},
-            )
+        with lifecycle.deferred():
+            _step(phase, config, run, model, optimiser, steps, seed, device)
+            next(bar, None)
+            validated = run.step % config.validate_every == 0 or run.step == config.max_steps
+            if validated:
+                losses = [(run.step, f"train_{name}", float(np.mean(values))) for name, values in run.sums.items()]
+                run.curves += losses
+                run.sums.clear()
+                _validate(phase, config, run, model, work)
+            if validated or lifecycle.asked_to_stop():
+                state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)}
+                _save(work / "checkpoint.pt", state)
+        if number := lifecycle.asked_to_stop():
+            log.warning("step %d of %d is in %s", run.step, config.max_steps, work / "checkpoint.pt")
+            raise lifecycle.Stopped(number)
     model.load_state_dict(torch.load(work / "best.pt", map_location=device, weights_only=True)["model"])
     model.eval()
     log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)
     return run
+
+
+def _step(
+    phase: Phase,
+    config: TrainingConfig,
+    run: Run,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    steps: "_Steps",
+    seed: int,
+    device: str,
+) -> None:
+    """One optimiser step; its losses join ``run.sums``."""
+    model.train()
+    optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
+    optimiser.zero_grad(set_to_none=True)
+    epoch, micro_batches = steps.at(run.step)
+    for name, value in _accumulate(phase, config, micro_batches, epoch, seed, run.step, device).items():
+        run.sums.setdefault(name, []).append(value)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    if not math.isfinite(norm):
+        raise DataError(
+            f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
+            f" or look at the items {micro_batches[0][:8]} of epoch {epoch}"
+        )
+    optimiser.step()
+    run.step += 1
 
 
 class _Steps:

@@ -1,24 +1,26 @@
 """Videos and folders of images as square RGB frames, decoded front to back, damage reported and never concealed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from slt.errors import DataError
+from slt.images import check_size, read_images
+from slt.media import declared_seconds
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_SIDE = 16384  # pixels; a damaged header can claim any size, and a decoder would allocate it
 SEEK_MARGIN = 2.0  # seconds before `start`: a container's index may lead to a keyframe shown after it
+SKIPPED_GAP = SEEK_MARGIN + 10.0  # seconds between clips; a seek goes back by the margin and up to a keyframe interval
 
 Fit = Literal["stretch", "pad"]
+Window = tuple[float | None, float | None]
+"""start and end in seconds of presentation time, half-open; None: from the beginning, to the end"""
 
 
 def read_frames(
@@ -31,7 +33,7 @@ def read_frames(
     stride: int = 1,
     bgr: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Frames of a video file, or of a folder of PNG or JPEG images in order of name.
+    """Frames of a video file, or of a folder of PNG or JPEG images in numeric order of name.
 
     Yields uint8 arrays (size, size, 3), RGB (BGR for OpenCV's encoders with ``bgr``), resized by swscale (bicubic)
     in one step: stretched to the square, or with the aspect kept and padded with black. ``start`` and ``end``, in
@@ -39,20 +41,58 @@ def read_frames(
     A rotation in the file's metadata is applied.
 
     Raises DataError naming the file when it is missing, has no video stream, cannot be decoded, is damaged or cut
-    short (a container without a declared duration, MPEG-TS, hides the latter), or yields no frame.
+    short (a container without a declared duration, MPEG-TS, hides the latter), is an image of another size than those
+    before it, or yields no frame.
     """
-    frames = _image_frames(path) if path.is_dir() else _video_frames(path, start, end)
+    frames = _image_frames(path) if path.is_dir() else (frame for frame, _ in _video_frames(path, [(start, end)]))
     if path.is_dir() and (start is not None or end is not None):
         raise DataError(f"{path}: a folder of images has no presentation time; leave out start and end")
     fitter = _Fitter(size, fit, "bgr24" if bgr else "rgb24")
     index = -1
     for index, frame in enumerate(frames):
         if index % stride == 0:
-            _check_size(path, frame.width, frame.height)
+            check_size(path, frame.width, frame.height)
             yield fitter(frame)
     if index < 0:
         window = "" if start is None and end is None else f" between {start} and {end} s"
         raise DataError(f"{path}: no frame{window}; leave the clip out or correct its annotation")
+
+
+def read_clips(
+    path: Path, windows: Sequence[Window], *, size: int, fit: Fit, stride: int = 1, bgr: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames of several clips of one video file, which is decoded front to back and each frame once.
+
+    Yields (index into ``windows``, frame) in order of presentation; clips may overlap. The frames of each clip, their
+    selection and the errors are those of :func:`read_frames`, but damage anywhere ends all of them, and a window
+    without a frame yields nothing. Gaps of more than ``SKIPPED_GAP`` seconds are sought over, not decoded.
+    """
+    fitter = _Fitter(size, fit, "bgr24" if bgr else "rgb24")
+    seen = [-1] * len(windows)
+    for stretch in _stretches(windows):
+        for frame, inside in _video_frames(path, [windows[i] for i in stretch]):
+            kept = []
+            for i in (stretch[j] for j in inside):
+                seen[i] += 1
+                if seen[i] % stride == 0:
+                    kept.append(i)
+            if kept:
+                check_size(path, frame.width, frame.height)
+                picture = fitter(frame)
+                yield from ((i, picture) for i in kept)
+
+
+def _stretches(windows: Sequence[Window]) -> list[list[int]]:
+    """Indices of windows grouped so that each group is decoded in one go, in order of their starts."""
+    stretches: list[list[int]] = []
+    reached = -math.inf
+    for i in sorted(range(len(windows)), key=lambda i: windows[i][0] or 0.0):
+        start, end = windows[i]
+        if not stretches or (start or 0.0) > reached + SKIPPED_GAP:
+            stretches.append([])
+        stretches[-1].append(i)
+        reached = max(reached, math.inf if end is None else end)
+    return stretches
 
 
 class _Fitter:
@@ -81,7 +121,7 @@ class _Fitter:
         return square
 
 
-def _video_frames(path: Path, start: float | None, end: float | None) -> Iterator[VideoFrame]:
+def _video_frames(path: Path, windows: Sequence[Window]) -> Iterator[tuple[VideoFrame, list[int]]]:
     if not path.is_file():
         raise DataError(f"{path}: no such video; put it there, or correct the annotation or SLT_RAW")
     try:
@@ -89,12 +129,13 @@ def _video_frames(path: Path, start: float | None, end: float | None) -> Iterato
             if not container.streams.video:
                 raise DataError(f"{path}: no video stream in it; replace the file")
             stream = container.streams.video[0]
-            _check_size(path, stream.codec_context.width, stream.codec_context.height)
+            check_size(path, stream.codec_context.width, stream.codec_context.height)
             stream.thread_type = "NONE"  # small clips decode fastest on one thread, and clips run side by side
             origin = (container.start_time or 0) / av.time_base
-            if start is not None and start > SEEK_MARGIN:
+            start = min(start or 0.0 for start, _ in windows)
+            if start > SEEK_MARGIN:
                 container.seek(int((origin + start - SEEK_MARGIN) * av.time_base), backward=True)
-            yield from _decode(path, container, stream, origin, start, end)
+            yield from _decode(path, container, stream, origin, windows)
     except av.FFmpegError as error:
         raise DataError(
             f"{path}: cannot be decoded ({error.strerror}): damaged or cut short; replace the file"
@@ -106,13 +147,15 @@ def _decode(
     container: av.container.InputContainer,
     stream: VideoStream,
     origin: float,
-    start: float | None,
-    end: float | None,
-) -> Iterator[VideoFrame]:
-    """Frames in [start, end), in order of presentation; every packet of the file is checked on the way."""
+    windows: Sequence[Window],
+) -> Iterator[tuple[VideoFrame, list[int]]]:
+    """Frames inside any window and the windows' indices, in order of presentation; every packet read is checked."""
     tick = float(stream.time_base or 0)
-    first = -math.inf if start is None else start - tick / 2  # annotated times are decimals, the file's are ticks
-    last = math.inf if end is None else end - tick / 2
+    edges = [  # annotated times are decimals, the file's are ticks
+        (-math.inf if start is None else start - tick / 2, math.inf if end is None else end - tick / 2)
+        for start, end in windows
+    ]
+    last = max(end for _, end in edges)
     packets, ticks = 0, 0  # and integers, since fractions would take as long as the resize
     for packet in container.demux(stream):
         if packet.is_corrupt:
@@ -122,47 +165,23 @@ def _decode(
             ticks = max(ticks, packet.pts + (packet.duration or 0))
         for frame in packet.decode():
             seconds = (frame.pts or 0) * tick - origin
-            if seconds < first:
-                continue
             if seconds >= last:
                 return
+            inside = [i for i, (first, end) in enumerate(edges) if first <= seconds < end]
+            if not inside:
+                continue
             if frame.is_corrupt:
                 raise DataError(f"{path}: the frame at {seconds:.2f} s is damaged; replace the file")
-            yield frame
+            yield frame, inside
     reached = ticks * tick - origin
-    declared = _declared_seconds(container, stream)
+    declared = declared_seconds(container, stream)
     rate = float(stream.average_rate or 25)
-    if container.format.name == "avi" and start is None:
+    if container.format.name == "avi" and any(start is None for start, _ in windows):
         reached = packets / rate  # its timestamps count frames, from the file's size when it was cut
     if declared is not None and reached < declared - 1.5 / rate:  # the last frame's duration may be unknown
         raise DataError(f"{path}: ends after {reached:.2f} s of {declared:.2f} s: it was cut short; replace the file")
 
 
-def _declared_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
-    """Length of the video stream as its header states it, seconds; None where a container only estimates it."""
-    name = container.format.name
-    if name == "avi":
-        return stream.frames / float(stream.average_rate) if stream.frames and stream.average_rate else None
-    if "mp4" in name and stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if "matroska" in name and "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return None
-
-
 def _image_frames(path: Path) -> Iterator[VideoFrame]:
-    for file in sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
-        encoded = np.fromfile(file, np.uint8)
-        try:
-            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-        except cv2.error:  # a header that claims an absurd size
-            pixels = None
-        if pixels is None:
-            raise DataError(f"{file}: cannot be decoded as an image: damaged or cut short; replace the file")
-        yield VideoFrame.from_ndarray(pixels.astype(np.uint8, copy=False), format="bgr24")
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
-        raise DataError(f"{path}: claims {width} x {height} pixels, beyond 1 to {MAX_SIDE} a side: damaged; replace it")
+    for pixels in read_images(path):
+        yield VideoFrame.from_ndarray(pixels, format="bgr24")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from slt.errors import ConfigError, DataError
+from slt.paths import resolve
 from slt.store import file_sha256, fingerprint
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -17,7 +18,8 @@ def resolve_weights(spec: str) -> Path:
 
     ``package:<distribution>`` is the model folder (the one with ``modules.json``) or else the single weights file
     of an installed Python distribution; ``hub:<id>@<revision>`` a snapshot of a Hugging Face repository, from its
-    cache alone where ``HF_HUB_OFFLINE=1``; anything else a local path.
+    cache alone where ``HF_HUB_OFFLINE=1``; anything else a local path: ``raw:<path>`` below ``SLT_RAW``, absolute, or
+    relative to the checkout.
 
     Raises ConfigError for a specification that cannot be read and DataError, with the way to get them, for weights
     that are not there.
@@ -27,10 +29,10 @@ def resolve_weights(spec: str) -> Path:
         return _package(name, spec)
     if kind == "hub":
         return _hub(name, spec)
-    path = Path(spec).expanduser()
+    path = resolve(spec).expanduser()
     if not path.exists():
         raise DataError(
-            f"weights `{spec}`: no such file or folder; copy them there, or name `package:<distribution>` or "
+            f"weights `{spec}`: no such file or folder ({path}); copy them there, or name `package:<distribution>` or "
             "`hub:<id>@<revision>` in params.yaml"
         )
     return path

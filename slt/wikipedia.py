@@ -1,40 +1,33 @@
-"""Monolingual sentences: read a Wikipedia dump (or plain sentences), clean, filter, embed, and read them back.
+"""Monolingual sentences: clean and filter the text of a source, embed what is kept, and read it back.
 
-A MediaWiki dump is streamed: the memory it takes does not grow with its size. Cleaning runs in ``SLT_WORKERS``
+Sources are streamed: the memory they take does not grow with their size. Cleaning runs in ``SLT_WORKERS``
 processes (default: one per core) over batches of fixed content, taken up in order, so that the result is the
 same for any number of workers.
 """
 
-import bz2
 import dataclasses
-import gzip
 import hashlib
 import importlib.metadata
 import itertools
 import json
 import logging
-import multiprocessing
-import os
 import re
-import threading
+import shutil
 import unicodedata
-import xml.etree.ElementTree as ET
-import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from slt import wikitext
+from slt import wikipedia_source, wikitext
 from slt.config.data import WikipediaConfig
-from slt.errors import ConfigError, DataError, StoreError
+from slt.errors import DataError, StoreError
 from slt.manifest import read_manifest
 from slt.paths import resolve
 from slt.stage import progress
@@ -50,22 +43,17 @@ from slt.store import (
     write_table,
 )
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
+from slt.wikipedia_source import Document, read_documents, source_files
 from slt.wikitext import LIST, clean_wikitext, judge, split_sentences
+from slt.workers import process_pool, worker_count
 
 SENTENCES_PER_SHARD = 50_000
 BATCH_CHARACTERS = 200_000
 """text per task of a cleaning process: about a quarter of a second"""
+KEPT_EXTRACTIONS = 2
+"""per dataset in the work root, so that going back to the parameters before reads nothing again"""
+REPORT = "report.json"  # of an extraction: written last, so that its being there tells that the whole is
 log = logging.getLogger("slt.wikipedia")
-
-
-class Document(NamedTuple):
-    """A piece of source text and how to read it."""
-
-    form: Literal["wikitext", "plain", "sentence"]
-    title: str
-    text: str
-    media: tuple[str, ...] = ()
-    """lower-case names of the wiki's file and category namespaces"""
 
 
 @dataclass(frozen=True)
@@ -76,15 +64,15 @@ class Extraction:
     key: str
 
 
-def extract_sentences(config: WikipediaConfig, manifest: Path) -> Extraction:
+def extract_sentences(config: WikipediaConfig, manifest: Path, dataset: str) -> Extraction:
     """Read the source once and keep clean sentences that are neither repeated nor held out in the corpus.
 
-    The result lies in the work root under a key of source, parameters, held-out texts and this code, so that a
-    second teacher finds it there. Raises DataError when the source is missing, damaged, or gives too little, and
-    ConfigError for a source of unknown kind.
+    The result lies in the work root under the dataset and a key of source, parameters, held-out texts and this code, so
+    that a second teacher finds it there; only the last used few stay. Raises DataError when the source is missing,
+    damaged, or gives too little, and ConfigError for a source of unknown kind.
     """
     source = resolve(config.source)
-    files = _source_files(source)
+    files = source_files(source)
     clips = read_manifest(manifest)
     languages = sorted({clip.language for clip in clips})
     if len(languages) > 1:
@@ -95,20 +83,29 @@ def extract_sentences(config: WikipediaConfig, manifest: Path) -> Extraction:
     log.info("fingerprinting %s", source)
     hashes = [(file.name, file_sha256(file)) for file in files]
     versions = [importlib.metadata.version(name) for name in ("mwparserfromhell", "sentencex")]
-    code = [file_sha256(Path(module)) for module in (__file__, wikitext.__file__)]
+    code = [file_sha256(Path(module)) for module in (__file__, wikipedia_source.__file__, wikitext.__file__)]
     key = fingerprint(hashes, dataclasses.asdict(config), languages, sorted(heldout), code, versions)
-    folder = work_folder("wikipedia-text", key)
-    if (folder / "report.json").is_file():  # written last
+    folder = work_folder(f"wikipedia-text/{dataset}", key)
+    if (folder / REPORT).is_file():
         log.info("%s: already read; sentences taken from %s", source, folder)
+        (folder / REPORT).touch()  # last used
         return Extraction(folder, key)
-    texts, report = _select(_clean_all(_documents(source, files), config, languages[0]), config, heldout, source)
+    texts, report = _select(_clean_all(read_documents(files), config, languages[0]), config, heldout, source)
     train = len(texts) - config.dev_sentences
     splits = ["train"] * train + ["dev"] * config.dev_sentences
     report |= {"train": train, "dev": config.dev_sentences, "source_sha256": dict(hashes), "language": languages[0]}
     write_table(folder / "sentences.parquet", pa.table({"text": texts, "split": splits}))
-    write_json(folder / "report.json", report)
+    write_json(folder / REPORT, report)
     log.info("%s: %d sentences kept of %d", source, len(texts), report["candidates"])
+    _forget_old(folder.parent)
     return Extraction(folder, key)
+
+
+def _forget_old(extractions: Path) -> None:
+    """Remove a dataset's complete extractions, but for the last used; what another process is making stays."""
+    reports = sorted(extractions.glob(f"*/{REPORT}"), key=lambda path: path.stat().st_mtime_ns)
+    for report in reports[:-KEPT_EXTRACTIONS]:
+        shutil.rmtree(report.parent)
 
 
 def match_key(text: str) -> str:
@@ -159,117 +156,26 @@ def _select(
     return kept, report | {"stopped_at_max_sentences": len(kept) == config.max_sentences, "source": config.source}
 
 
-# --- sources ---
-
-
-def _source_files(source: Path) -> list[Path]:
-    if source.is_dir():
-        files = sorted(source.glob("*.parquet"))
-        if not files:
-            raise DataError(f"{source}: a folder without *.parquet files; let wikipedia.source name the dump itself")
-        return files
-    if not source.is_file():
-        raise DataError(
-            f"{source}: no such file, but `wikipedia.source` names it; put a dump there (such as "
-            "https://dumps.wikimedia.org/dewiki/latest/dewiki-latest-pages-articles.xml.bz2), or set SLT_RAW"
-        )
-    if not re.search(r"\.(xml(\.bz2|\.gz)?|txt(\.bz2|\.gz)?|parquet)$", source.name):
-        raise ConfigError(
-            f"wikipedia.source: {source}: unknown kind of file; known are .xml.bz2 (a MediaWiki dump), "
-            ".txt or .txt.gz (one sentence a line) and .parquet (a column `text`)"
-        )
-    return [source]
-
-
-def _documents(source: Path, files: list[Path]) -> Iterator[Document]:
-    """Documents of a source in its order; DataError names a file that is truncated or not what its name says."""
-    count = 0
-    for file in files:
-        try:
-            if file.suffix == ".parquet":
-                documents = _parquet_documents(file)
-            else:
-                documents = _page_documents(file) if ".xml" in file.suffixes[-2:] else _line_documents(file)
-            for document in documents:
-                count += 1
-                yield document
-        except (EOFError, OSError, zlib.error, ET.ParseError, UnicodeDecodeError, pa.ArrowException) as error:
-            raise DataError(
-                f"{file}: truncated, or not what its name says: {error} (after {count} articles or lines); "
-                "fetch it again and compare its checksum with the publisher's"
-            ) from error
-
-
-def _open(file: Path) -> IO[bytes]:
-    opener: Any = {".bz2": bz2.open, ".gz": gzip.open}.get(file.suffix, open)
-    return opener(file, "rb")  # type: ignore[no-any-return]
-
-
-def _line_documents(file: Path) -> Iterator[Document]:
-    with _open(file) as stream:
-        for number, line in enumerate(stream, 1):
-            # the Leipzig corpora put a number and a tab before each sentence
-            yield Document("sentence", f"line {number}", re.sub(r"^\d+\t", "", line.decode("utf-8").strip()))
-
-
-def _parquet_documents(file: Path) -> Iterator[Document]:
-    with pq.ParquetFile(file) as parquet:
-        if "text" not in parquet.schema_arrow.names:
-            raise DataError(f"{file}: no column `text`, only {', '.join(parquet.schema_arrow.names)}; convert it first")
-        for batch in parquet.iter_batches(256, columns=["text"]):
-            yield from (Document("plain", file.name, text) for text in batch.column("text").to_pylist() if text)
-
-
-def _page_documents(file: Path) -> Iterator[Document]:
-    """Articles of a MediaWiki export: pages of namespace 0 that are wikitext and no redirect."""
-    media: set[str] = set()
-    with _open(file) as stream:
-        events = ET.iterparse(stream, events=("start", "end"))
-        _, root = next(events)
-        if _local(root) != "mediawiki":
-            raise DataError(f"{file}: XML of <{_local(root)}>, no MediaWiki export; take a `…-pages-articles` dump")
-        for event, element in events:
-            if event == "start":
-                continue
-            if _local(element) == "namespace" and element.get("key") in ("6", "14"):
-                media.add((element.text or "").lower())
-            elif _local(element) == "page":
-                # the namespace varies with the export's version, so elements are found by local name
-                parts = {_local(part): part.text or "" for part in element.iter()}  # the last revision's, if several
-                if parts.get("ns") == "0" and "redirect" not in parts and parts.get("model", "wikitext") == "wikitext":
-                    yield Document("wikitext", parts.get("title", ""), parts.get("text", ""), tuple(sorted(media)))
-                root.clear()  # else the whole dump stays in memory
-
-
-def _local(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
 # --- cleaning ---
 
 
 def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language: str) -> Iterator[list[str]]:
     """Outcomes per document, in order, cleaned by ``SLT_WORKERS`` processes (in this one, if the source is small)."""
     batches = _batches(documents)
-    workers = int(os.environ.get("SLT_WORKERS") or os.cpu_count() or 1)
+    workers = worker_count()
     head = list(itertools.islice(batches, 4))
     if workers <= 1 or len(head) < 4:  # starting processes takes longer
         for batch in itertools.chain(head, batches):
             yield from clean_documents(batch, config, language)
         return
-    # spawn: forking a process that runs threads (pyarrow's) may lock up
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
     pending: deque[Future[list[list[str]]]] = deque()
-    try:
+    with process_pool(workers) as pool:
         for batch in itertools.chain(head, batches):
             pending.append(pool.submit(clean_documents, batch, config, language))
             if len(pending) > 3 * workers:  # bounded: the reader is faster than the cleaners
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -283,17 +189,6 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)  # a killed stage would else leave its cleaners waiting for ever
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def clean_documents(documents: list[Document], config: WikipediaConfig, language: str) -> list[list[str]]:
@@ -326,7 +221,8 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
     Shards finished before an interruption are taken up again.
     """
     work = work_folder("wikipedia", fingerprint(extraction.key, teacher.provenance()))
-    table = read_table(extraction.folder / "sentences.parquet")
+    # both at once: another process may forget the extraction during hours of embedding
+    table, report = read_table(extraction.folder / "sentences.parquet"), read_json(extraction.folder / REPORT)
     shards, truncated = [], 0
     starts = range(0, table.num_rows, SENTENCES_PER_SHARD)
     for number, start in enumerate(starts):
@@ -342,7 +238,7 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
         counts = Counter(part.column("split").to_pylist())
         shards.append({"file": path.name, "train": counts["train"], "dev": counts["dev"]})
     write_json(work / "index.json", {**teacher.provenance(), "truncated": truncated, "shards": shards})
-    write_json(work / "report.json", read_json(extraction.folder / "report.json"))
+    write_json(work / REPORT, report)
     publish(work, out)
 
 

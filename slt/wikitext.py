@@ -19,7 +19,7 @@ TEMPLATE_TEXT = {"nbsp": "\xa0", "ndash": "–", "mdash": "—", "snd": " – ",
 TEMPLATE_ARGUMENT = {"lang": "2", "nowrap": "1"}  # templates whose argument is the text itself
 SENTENCE_END = re.compile(r"""[.!?…]["'”“’»«)\]]*$""")
 MARKUP = re.compile(rf"[\[\]{{}}|<>{LIST}]|''|https?:|__[A-Z]+__")
-ORDINAL = re.compile(r"(^|[\s(])(\d{1,2}|[IVX]+)\.$")
+ORDINAL = re.compile(r"(^|[\s(])(\d{1,3}|[IVX]+)\.$")
 ORDINAL_DOT = {"cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "nn", "no", "pl", "sk", "sl", "sr", "tr"}
 """languages that write ordinals as number and full stop, which the splitter takes for the end of a sentence"""
 
@@ -27,19 +27,24 @@ ORDINAL_DOT = {"cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "nn",
 def split_sentences(paragraph: str, language: str) -> list[str]:
     """Sentences of a paragraph, by Wikimedia's sentencex, with what it tears apart put together again.
 
-    On 9,000 German sentences of the Leipzig collection set end to end, joining at ordinals (``im 19. Jahrhundert``)
-    raises the share of right boundaries from 0.964 to 0.993, at a recall of 0.984.
+    On 9,791 German sentences of the Leipzig collection, set end to end ten at a time, 0.996 of the boundaries are right
+    and 0.984 of the true ones found; without joining at ordinals (``im 19. Jahrhundert``) 0.960 would be right.
     """
     from sentencex import segment
 
     sentences: list[str] = []
     for part in segment(language, paragraph):
         ordinal = sentences and language in ORDINAL_DOT and ORDINAL.search(sentences[-1])
-        if sentences and (ordinal or part.lstrip().startswith((",", ";", ":"))):
+        if sentences and (ordinal or _continues(part.lstrip()[:1])):
             sentences[-1] += " " + part.strip()
         elif part.strip():
             sentences.append(part.strip())
     return sentences
+
+
+def _continues(character: str) -> bool:
+    """Whether what starts so cannot be the beginning of a sentence: it was torn off after an abbreviation."""
+    return character.islower() or character in tuple(",;:")
 
 
 def judge(candidate: str, config: WikipediaConfig) -> str:

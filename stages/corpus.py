@@ -21,7 +21,7 @@ def main(dataset: str) -> None:
     work = work_folder("corpus", fingerprint(dataset, dataclasses.asdict(config)))
     reading = read_corpus(config, dataset, work)
     findings = report(reading, config)
-    write_manifest(work / "manifest.parquet", reading.clips)
+    write_manifest(work / "manifest.parquet", reading.clips, reading.features)
     write_json(work / "report.json", findings)
     publish(work, corpus_dir(dataset))
 

@@ -7,7 +7,7 @@ from slt.config.base import read_params, section
 from slt.config.data import CorpusConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import row_config
-from slt.config.train import Sign2semConfig, SystemConfig
+from slt.config.train import ParallelConfig, Sign2semConfig, SystemConfig
 from slt.decoding import Search
 from slt.evaluations import Info, Point, check_clips, write_evaluation
 from slt.feature_set import FeatureSet
@@ -26,12 +26,15 @@ def main(row: str) -> None:
     dataset = row_.dataset
     config = section(EvaluateConfig, params, f"{dataset}.evaluate")
     system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
     language = section(CorpusConfig, params, f"{dataset}.corpus").language
     folder = paths.finetune_dir(row)
     features = FeatureSet.open(paths.features_dir(dataset))
     targets = Targets.open(paths.targets_dir(dataset, row_.teacher))
-    train, dev, test = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev", "test"))
+    train, dev, test = (
+        load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev", "test")
+    )
     model, tokenizer = load_model(folder, device_name()), load_tokenizer(folder)
     search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
     records, sems = system_records(model, tokenizer, search, system, train, dev, test, row_.seed)
@@ -40,7 +43,11 @@ def main(row: str) -> None:
         dataset=dataset,
         teacher=row_.teacher,
         decoder=row_.decoder,
-        provenance={**features.provenance, "decoder_source": model.decoder.source},
+        provenance={
+            **features.provenance,
+            "gloss_supervision": system.gloss_weight > 0,
+            "decoder_source": model.decoder.source,
+        },
         training=training,
         row=row,
         system=row_.system,

@@ -4,14 +4,15 @@ from dataclasses import asdict
 
 from slt import paths
 from slt.clips import load_clips
-from slt.config.base import read_params, section
+from slt.config.base import lookup, read_params, section
 from slt.config.run import row_config
-from slt.config.train import FinetuneConfig, Sign2semConfig, SystemConfig, decoder_section
+from slt.config.train import FinetuneConfig, ParallelConfig, Sign2semConfig, SystemConfig, decoder_section
 from slt.feature_set import FeatureSet
 from slt.finetune import Finetune, join
+from slt.gloss import gloss_vocabulary, training_glosses
 from slt.model_folder import load_model, save_model, save_neighbours
 from slt.stage import run
-from slt.store import discard, fingerprint, folder_sha256, publish, work_folder
+from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.tokenizer import load_tokenizer
 from slt.training import train
@@ -24,6 +25,7 @@ def main(row: str) -> None:
     dataset = row_.dataset
     system = section(SystemConfig, params, f"{dataset}.systems.{row_.system}")
     config = section(FinetuneConfig, params, f"{dataset}.finetune")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     sign2sem = section(Sign2semConfig, params, f"{dataset}.sign2sem")
     max_tokens = decoder_section(params, f"{dataset}.decoders.{row_.decoder}").max_tokens
     inputs = [
@@ -32,19 +34,28 @@ def main(row: str) -> None:
         paths.sign2sem_dir(dataset, row_.teacher),
         paths.sem2text_dir(dataset, row_.teacher, row_.decoder),
     ]
-    hashes = [folder_sha256(path) for path in inputs]
-    work = work_folder("finetune", fingerprint("finetune", asdict(system), asdict(config), row_.seed, hashes))
+    manifest = paths.corpus_dir(dataset) / "manifest.parquet"
+    hashes = [file_sha256(manifest), *(folder_sha256(path) for path in inputs)]
+    settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, max_tokens]
+    work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
     features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
     positions = sign2sem.encoder.positions
-    train_clips, dev_clips = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev"))
+    train_clips, dev_clips = (
+        load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")
+    )
     tokenizer = load_tokenizer(inputs[3])
-    model = join(load_model(inputs[2]), load_model(inputs[3]), system, row_.seed)
+    glosses = None
+    if system.gloss_weight:
+        where = f"{dataset}.systems"
+        systems = {name: section(SystemConfig, params, f"{where}.{name}") for name in lookup(params, where)}
+        glosses = gloss_vocabulary(training_glosses(train_clips.clips, row_.system, dataset, systems))
+    model = join(load_model(inputs[2]), load_model(inputs[3]), system, row_.seed, glosses)
     phase = Finetune(
         model, tokenizer, system, config, sign2sem.loss, positions, max_tokens, train_clips, dev_clips, row_.seed
     )
     done = train(phase, config.training, row_.seed, work)
-    notes = {"shortened_train_clips": train_clips.shortened, "cut_sentences": phase.cut}
+    notes = {"shortened_train_clips": train_clips.shortened, **phase.notes(done)}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
     save_neighbours(work / "model", train_clips.texts, train_clips.sems)

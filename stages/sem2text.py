@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 
 from slt import paths
+from slt.clips import chosen_clips
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
-from slt.config.train import PretrainedDecoderConfig, Sem2textConfig, decoder_section
+from slt.config.train import ParallelConfig, PretrainedDecoderConfig, Sem2textConfig, decoder_section
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
@@ -23,6 +24,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     """Train a text decoder on one teacher's embeddings of monolingual text."""
     params = read_params()
     config = section(Sem2textConfig, params, f"{dataset}.sem2text")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     where = f"{dataset}.decoders.{decoder}"
     decoder_config = decoder_section(params, where)
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
@@ -37,6 +39,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     key = fingerprint(
         "sem2text",
         asdict(config),
+        asdict(parallel),
         asdict(decoder_config),
         source and source.sha256,
         file_sha256(inputs[0]),
@@ -47,7 +50,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     clips = read_manifest(inputs[0])
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
     texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
-    own = [clip for clip in clips if clip.split == "train"]
+    own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
     own_texts = [clip.text for clip in own]
     # finetune writes the corpus' sentences, whether or not they are trained on here
     vocabulary_texts = [*texts, *own_texts] if config.train_text or source is not None else texts

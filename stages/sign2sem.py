@@ -6,7 +6,7 @@ from slt import paths
 from slt.clips import load_clips
 from slt.config.base import read_params, section
 from slt.config.data import FramesConfig, TeacherConfig
-from slt.config.train import Sign2semConfig
+from slt.config.train import ParallelConfig, Sign2semConfig
 from slt.feature_set import FeatureSet
 from slt.model_folder import save_model
 from slt.sign2sem import Sign2sem, new_encoder
@@ -21,14 +21,21 @@ def main(dataset: str, teacher: str) -> None:
     params = read_params()
     config = section(Sign2semConfig, params, f"{dataset}.sign2sem")
     frames = section(FramesConfig, params, f"{dataset}.frames")
+    parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
     inputs = [paths.features_dir(dataset), paths.targets_dir(dataset, teacher)]
-    key = fingerprint("sign2sem", asdict(config), asdict(teacher_config), [folder_sha256(path) for path in inputs])
+    key = fingerprint(
+        "sign2sem",
+        [asdict(part) for part in (config, parallel, frames, teacher_config)],
+        [folder_sha256(path) for path in inputs],
+    )
     work = work_folder("sign2sem", key)
 
     features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
     positions = config.encoder.positions
-    train_clips, dev_clips = (load_clips(dataset, split, features, targets, positions) for split in ("train", "dev"))
+    train_clips, dev_clips = (
+        load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")
+    )
     pipeline = {"frames": asdict(frames), "features": features.provenance}
     model = new_encoder(config.encoder, teacher_config, targets.space, features.dim, pipeline, config.seed)
     phase = Sign2sem(model, config, train_clips, dev_clips)

@@ -14,7 +14,7 @@ def main(dataset: str, teacher: str) -> None:
     where = f"{dataset}.teachers.{teacher}"
     config = section(TeacherConfig, params, where)
     wikipedia = section(WikipediaConfig, params, f"{dataset}.wikipedia")
-    sentences = extract_sentences(wikipedia, corpus_dir(dataset) / "manifest.parquet")
+    sentences = extract_sentences(wikipedia, corpus_dir(dataset) / "manifest.parquet", dataset)
     embed_sentences(sentences, Teacher.load(config, where), wikipedia_dir(dataset, teacher))
 
 

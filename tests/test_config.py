@@ -37,6 +37,7 @@ def test_the_committed_parameters_are_sound(params: dict[str, Any]) -> None:
         ("demo.finetune.training.lr", "3e-4", r"demo\.finetune\.training\.lr: expected a number.*write 1\.0e-3"),
         ("demo.sign2sem.loss", "mae", r"demo\.sign2sem\.loss: expected one of 'mse', 'cosine', 'siamese'"),
         ("demo.systems.sign2text.memory", "gloss", r"demo\.systems\.sign2text\.memory"),
+        ("demo.systems.sign2glosstext.gloss_weight", -1.0, r"sign2glosstext: gloss_weight must not be negative"),
         ("demo.frames.quality", 101, r"demo\.frames: quality must be 1 to 100"),
         ("demo.teachers.minilm", None, r"demo\.teachers\.minilm: expected a mapping"),
         ("demo.corpus.max_dropped", {"train": 0}, r"demo\.corpus: max_dropped needs"),

@@ -293,7 +293,7 @@ def test_reader_of_dumps_finds_every_sentence_as_it_is(
     clips = [Clip(r.id, r.split, "en", "mis", "x", r.text, references=r.references) for r in full.reports]
     write_manifest(tmp_path / "manifest.parquet", clips)
     config = WikipediaConfig("dump.xml.bz2", 10**6, 4, 40, False, 10)
-    extraction = extract_sentences(config, tmp_path / "manifest.parquet")
+    extraction = extract_sentences(config, tmp_path / "manifest.parquet", "demo")
     assert read_table(extraction.folder / "sentences.parquet")["text"].to_pylist() == full.sentences
 
 

@@ -108,7 +108,7 @@ def test_retrieval_does_not_depend_on_the_order_of_the_sems() -> None:
 
 
 def test_output_tells_empty_and_repeated_hypotheses() -> None:
-    found = output([record(0, "", "a b."), record(1, "x y", "c d."), record(2, "x y ", "e f."), record(3, "z", "g h.")])
+    found = output(["", "x y", "x y ", "z"], ["a b.", "c d.", "e f.", "g h."])
     assert found == {"length_ratio": round(5 / 12, 6), "empty": 0.25, "distinct": 0.75, "distinct_references": 1.0}
 
 

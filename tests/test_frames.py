@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from test_video import pictures, write_video
 from slt import frames as frames_module
 from slt.config.data import FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
-from slt.frames import make_frames
+from slt.frames import ShardTask, make_frames, make_shard
 from slt.manifest import Clip, write_manifest
 from slt.store import iter_rows, read_json, read_metadata, read_table
 from slt.video import read_frames
@@ -198,6 +199,95 @@ def die_in_worker(task: frames_module.ShardTask) -> None:
 
     time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", params=["closed.mp4", "open.mp4", "closed.mkv", "closed.avi", "closed.ts"])
+def long_video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen seconds, a keyframe about every half second, in containers that seek differently."""
+    options = {"open.mp4": {"x264-params": "open-gop=1"}}.get(request.param, {})
+    path = tmp_path_factory.mktemp("long") / request.param
+    b_frames = 0 if request.param.endswith("avi") else 2
+    return write_video(path, pictures(400, 64, 96, seed=3), b_frames=b_frames, **options)
+
+
+def cut(video: Path, windows: list[tuple[float | None, float | None]]) -> list[Clip]:
+    return [
+        Clip(f"clip{i:02d}", "train", "en", "ase", str(video), f"text {i}", start=start, end=end)
+        for i, (start, end) in enumerate(windows)
+    ]
+
+
+def shard(
+    clips: list[Clip], path: Path, config: FramesConfig = CONFIG
+) -> tuple[dict[str, list[bytes]], dict[str, str]]:
+    """Frames by clip as the shard holds them, in its order, and the reasons of the dropped ones."""
+    record = make_shard(ShardTask(path, tuple(clips), config, {}))
+    return {row["id"]: row["frames"] for row in iter_rows(path)}, {name: reason for _, name, reason in record.dropped}
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are opened from now on."""
+    files: list[str] = []
+    original = av.open
+    monkeypatch.setattr(av, "open", lambda file, *rest, **more: files.append(file) or original(file, *rest, **more))
+    return files
+
+
+@pytest.mark.parametrize(("stride", "gap"), [(1, 12.0), (3, 12.0), (2, 1.0)])
+def test_clips_of_one_video_are_decoded_together_and_hold_the_bytes_of_each_alone(
+    long_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int, gap: float
+) -> None:
+    monkeypatch.setattr("slt.video.SKIPPED_GAP", gap)
+    config = replace(CONFIG, stride=stride)
+    generator = np.random.default_rng(stride)
+    starts, lengths = generator.uniform(0, 15, 12).round(2), generator.uniform(0.05, 1.5, 12).round(2)
+    windows = [(float(start), float(start + length)) for start, length in zip(starts, lengths, strict=True)]
+    windows += [(5.0, 5.04), (5.0, 6.0), (5.0, 6.0), (None, 0.5), (15.0, None), (14.2, 20.0), (5.02, 5.06)]
+    clips = cut(long_video, windows)
+    alone = {clip.id: list(frames_module.encoded_frames(long_video, config, clip.start, clip.end)) for clip in clips}
+    files = opened(monkeypatch)
+    together, dropped = shard(clips, tmp_path / "frames-00000.parquet", config)
+    assert list(together) == [clip.id for clip in clips] and not dropped
+    assert together == alone
+    assert len(files) == 1 if gap > 2 else 1 < len(files) < len(clips)
+
+
+def test_a_video_is_opened_once_per_shard(long_video: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = cut(long_video, [(i / 2, i / 2 + 0.4) for i in range(8)])
+    write_manifest(checkout / "manifest.parquet", clips)
+    files = opened(monkeypatch)
+    index = make_frames(replace(CONFIG, clips_per_shard=4), checkout / "manifest.parquet", checkout / "out", NONE)
+    assert [entry["clips"] for entry in index["shards"]] == [4, 4] and len(files) == 2
+
+
+def test_a_clip_without_frames_is_dropped_and_its_neighbours_are_kept(long_video: Path, tmp_path: Path) -> None:
+    together, dropped = shard(cut(long_video, [(1.0, 2.0), (30.0, 31.0), (3.0, 3.4)]), tmp_path / "frames.parquet")
+    assert {name: len(encoded) for name, encoded in together.items()} == {"clip00": 25, "clip02": 10}
+    assert list(dropped) == ["clip01"] and "no frame between 30.0 and 31.0 s" in dropped["clip01"]
+
+
+def test_damage_drops_the_clips_that_it_touches_and_no_others(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "damaged.mp4", pictures(400, 64, 96, seed=3))
+    content = bytearray(video.read_bytes())
+    with av.open(str(video)) as container:
+        hurt = next(p for p in container.demux(video=0) if p.pts is not None and float(p.pts * p.time_base) > 8)
+        content[hurt.pos + 5 : hurt.pos + hurt.size] = bytes(hurt.size - 5)
+    video.write_bytes(content)
+    clips = cut(video, [(i + 0.0, i + 1.0) for i in range(16)])
+    together, dropped = shard(clips, tmp_path / "frames.parquet")
+    alone = {}
+    for clip in clips:
+        try:
+            alone[clip.id] = list(frames_module.encoded_frames(video, CONFIG, clip.start, clip.end))
+        except DataError as error:
+            assert dropped[clip.id] == str(error)
+    assert together == alone and 0 < len(dropped) < 5
+
+
+def test_clips_of_a_folder_of_images_are_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "images0001.png"), pictures(1, 64, 64)[0])
+    together, dropped = shard(cut(tmp_path, [(0.0, 1.0), (1.0, 2.0)]), tmp_path / "frames.parquet")
+    assert not together and all("no presentation time" in reason for reason in dropped.values())
 
 
 def test_workers_do_not_import_torch() -> None:

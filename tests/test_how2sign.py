@@ -1,16 +1,25 @@
-"""How2Sign's files as the publisher ships them: quotes, a BOM, mis-decoded text, gaps, names that lead elsewhere."""
+"""How2Sign's files as the publisher ships them: quotes, mis-decoded text, gaps, times that no video has."""
 
+import csv
+import gzip
+import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from test_video import pictures, write_video
 
-from slt.config.data import CorpusConfig
+from slt.config.data import CorpusConfig, FramesConfig
 from slt.corpora import read_corpus, report
 from slt.corpora.how2sign import mend, read_annotation
 from slt.errors import ConfigError, DataError
-from slt.store import file_sha256
+from slt.frames import make_frames
+from slt.manifest import SPLITS, write_manifest
+from slt.media import Header, read_header
+from slt.store import file_sha256, iter_rows
 
 HEADER = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE\n"
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "how2sign"
@@ -184,3 +193,177 @@ def test_the_releases_own_files() -> None:
     assert not any("â\x80" in sentence.text or '""' in sentence.text for sentence in val + test)
     sample, _ = read_annotation(SHARED / "clips.tsv")
     assert len(sample) == 74 and sum(sentence.frames or 0 for sentence in sample) == 12662
+
+
+def timed(name: str, start: str, end: str, video: str = "vv-1-rgb_front") -> str:
+    return f"vv\t{video}\t{name}\t{name}\t{start}\t{end}\tText of {name}.\n"
+
+
+@pytest.fixture
+def full_videos(corpus: Path) -> Path:
+    """The release's full videos: one of four seconds at 25 frames per second for train, one of two for val and test."""
+    for split, count in (("train", 100), ("val", 50), ("test", 50)):
+        folder = corpus / f"{split}_videos"
+        folder.mkdir()
+        write_video(folder / "vv-1-rgb_front.mp4", pictures(count, 64, 96))
+        content = HEADER + timed(f"{split}_0", "0.5", "1.5")
+        (corpus / f"how2sign_realigned_{split}.csv").write_text(content, encoding="utf-8")
+    return corpus
+
+
+def folders(name: str) -> dict[str, str]:
+    return {split: f"raw:how2sign/{part}_{name}" for split, part in zip(SPLITS, ("train", "val", "test"), strict=True)}
+
+
+def append(corpus: Path, *lines: str) -> None:
+    with (corpus / "how2sign_realigned_train.csv").open("a", encoding="utf-8") as file:
+        file.write("".join(lines))
+
+
+def test_full_videos_are_cut_at_the_realigned_times(full_videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(full_videos, timed("train_1", "1.5", "3"), timed("train_2", "0", "4"))
+    config = section(clips={}, videos=folders("videos"))
+    reading = read_corpus(config, "how2sign", full_videos)
+    assert [(clip.id, clip.start, clip.end) for clip in reading.clips if clip.split == "train"] == [
+        ("train_0", 0.5, 1.5),
+        ("train_1", 1.5, 3.0),
+        ("train_2", 0.0, 4.0),
+    ]
+    assert {clip.video for clip in reading.clips} == {
+        f"{spec}/vv-1-rgb_front.mp4" for spec in folders("videos").values()
+    }
+    assert len({clip.fingerprint for clip in reading.clips if clip.split == "train"}) == 1
+    assert reading.notes["ends_clamped_to_video"] == {"clips": 0, "first": []}
+    monkeypatch.chdir(full_videos)
+    monkeypatch.setenv("SLT_WORKERS", "1")
+    write_manifest(full_videos / "manifest.parquet", reading.clips)
+    frames = FramesConfig(size=48, fit="stretch", stride=1, quality=95, clips_per_shard=9)
+    make_frames(frames, full_videos / "manifest.parquet", full_videos / "frames", config.max_dropped)
+    rows = {row["id"]: row for row in iter_rows(full_videos / "frames" / "frames-00000.parquet")}
+    assert {name: row["n"] for name, row in rows.items()} == {
+        **{"train_0": 25, "train_1": 37, "train_2": 100},  # frame 37 is shown at 1.48 s
+        **{"val_0": 25, "test_0": 25},
+    }
+    assert rows["train_2"]["frames"][38:75] == rows["train_1"]["frames"]
+
+
+def test_times_that_a_video_does_not_have_are_dropped_or_clamped_by_reason(
+    full_videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(
+        full_videos,
+        timed("past", "4.0", "5.0"),
+        timed("over", "3.5", "4.3"),
+        timed("empty", "2.0", "2.0"),
+        timed("back", "3.0", "2.5"),
+        timed("short", "2.00", "2.02"),
+        timed("last", "3.99", "9"),
+        timed("words", "two", "3"),
+        timed("none", "", ""),
+        timed("nan", "nan", "inf"),
+        timed("minus", "-1", "2"),
+        timed("gone", "1", "2", video="ww-1-rgb_front"),
+        timed("bad", "1", "2", video="xx-1-rgb_front"),
+    )
+    (full_videos / "train_videos" / "xx-1-rgb_front.mp4").write_bytes(b"no video")
+    read_headers = []
+    monkeypatch.setattr("slt.media.read_header", lambda path: read_headers.append(path) or read_header(path))
+    config = replace(section(clips={}, videos=folders("videos")), max_dropped={"train": 11, "dev": 0, "test": 0})
+    reading = read_corpus(config, "how2sign", full_videos)
+    assert [(clip.id, clip.start, clip.end) for clip in reading.clips[:2]] == [
+        ("train_0", 0.5, 1.5),
+        ("over", 3.5, 4.0),
+    ]
+    assert [f"{name}: {reason}" for split, name, reason in reading.dropped][:-1] == [
+        "past: starts past the end of its video: at 4 s of 4 s",
+        "empty: zero length: at 2 s",
+        "back: reversed times: 3 to 2.5 s",
+        "short: shorter than one frame: 0.02 s at 25 frames per second",
+        "last: shorter than one frame: 0.01 s at 25 frames per second",
+        "words: no time: `two` to `3`",
+        "none: no time: `` to ``",
+        "nan: no time: `nan` to `inf`",
+        "minus: no time: `-1` to `2`",
+        "gone: missing video file: ww-1-rgb_front.mp4",
+    ]
+    assert reading.dropped[-1][1] == "bad" and "xx-1-rgb_front.mp4: cannot be opened" in reading.dropped[-1][2]
+    assert sorted(path.stem for path in read_headers) == ["vv-1-rgb_front"] * 3 + ["xx-1-rgb_front"]
+    findings = report(reading, config)
+    assert findings["notes"]["ends_clamped_to_video"] == {"clips": 1, "first": ["over"]}
+    assert findings["splits"]["train"]["dropped_by_reason"]["shorter than one frame"] == 2
+
+
+def test_a_video_without_a_declared_length_is_counted(full_videos: Path) -> None:
+    write_video(full_videos / "train_videos" / "tt-1-rgb_front.ts", pictures(50, 64, 96))
+    (full_videos / "train_videos" / "tt-1-rgb_front.ts").rename(full_videos / "train_videos" / "tt-1-rgb_front.mp4")
+    append(full_videos, timed("stream", "1", "9", video="tt-1-rgb_front"))
+    reading = read_corpus(section(clips={}, videos=folders("videos")), "how2sign", full_videos)
+    assert reading.clips[1].end == 9
+    assert reading.notes["videos_without_declared_length"] == {
+        "videos": 1,
+        "clips": 1,
+        "first": ["tt-1-rgb_front.mp4"],
+    }
+
+
+@pytest.mark.parametrize("videos", [True, False])
+def test_precomputed_features_are_a_source_of_their_own_or_beside_videos(full_videos: Path, videos: bool) -> None:
+    for split in ("train", "val", "test"):
+        (full_videos / f"{split}_i3d").mkdir()
+        np.save(full_videos / f"{split}_i3d" / f"{split}_0.npy", np.zeros((7, 1024), np.float16))
+    append(full_videos, timed("train_1", "1", "2"))
+    options = {"videos": folders("videos")} if videos else {}
+    reading = read_corpus(section(clips={}, features=folders("i3d"), **options), "how2sign", full_videos)
+    first = reading.clips[0]
+    assert first.features == "raw:how2sign/train_i3d/train_0.npy"
+    assert first.video == ("raw:how2sign/train_videos/vv-1-rgb_front.mp4" if videos else "")
+    assert (first.start, first.end) == ((0.5, 1.5) if videos else (None, None))
+    assert first.fingerprint is not None and len(first.fingerprint.split()) == 1 + videos
+    assert reading.dropped == [("train", "train_1", "missing feature file: train_1.npy")]
+
+
+def test_sources_are_checked(full_videos: Path) -> None:
+    with pytest.raises(ConfigError, match="name either clips or videos"):
+        read_corpus(section(videos=folders("videos")), "how2sign", full_videos)
+    with pytest.raises(ConfigError, match="name either clips or videos"):
+        read_corpus(section(clips={}), "how2sign", full_videos)
+    with pytest.raises(ConfigError, match="features needs the keys"):
+        read_corpus(section(features={"train": "x"}), "how2sign", full_videos)
+    (full_videos / "how2sign_realigned_val.csv").write_text("SENTENCE_NAME\tSENTENCE\na\tb\n")
+    with pytest.raises(DataError, match="no column VIDEO_NAME and START_REALIGNED and END_REALIGNED, found"):
+        read_corpus(section(clips={}, videos=folders("videos")), "how2sign", full_videos)
+
+
+def test_a_video_name_that_leads_out_of_its_folder_is_refused(full_videos: Path) -> None:
+    append(full_videos, timed("out", "0", "1", video="../val_videos/vv-1-rgb_front"))
+    with pytest.raises(DataError, match=r"VIDEO_NAME `\.\./val_videos/vv-1-rgb_front` leads out of the folder"):
+        read_corpus(section(clips={}, videos=folders("videos")), "how2sign", full_videos)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared How2Sign files")
+def test_the_rule_mends_the_rows_that_were_misread_and_no_others() -> None:
+    content = gzip.decompress((SHARED / "how2sign_train_sentences.tsv.gz").read_bytes()).decode("utf-8")
+    train = [line.split("\t")[1] for line in content.splitlines()[1:]]
+    test = (SHARED / "how2sign_realigned_test.csv").read_text(encoding="utf-8").splitlines()
+    for rows, misread_quotes, others in ((train, 163, 7), (test, 23, 0)):
+        quotes = [text for text in rows if "â\x80" in text]
+        mended = [text for text in rows if mend(text) != text]
+        assert (len(quotes), len(mended)) == (misread_quotes, misread_quotes + others)
+        assert set(quotes) <= set(mended)
+        assert not any(character in mend(text) for text in rows for character in "âÂÃ\x80\x99")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared How2Sign files")
+def test_the_releases_own_times(full_videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("val", "test"):
+        release = SHARED / f"how2sign_realigned_{split}.csv"
+        shutil.copy(release, full_videos / release.name)
+        with release.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                (full_videos / f"{split}_videos" / f"{row['VIDEO_NAME']}.mp4").touch()
+    monkeypatch.setattr("slt.media.read_header", lambda path: Header(3600.0, 24.0))
+    reading = read_corpus(section(clips={}, videos=folders("videos")), "how2sign", full_videos)
+    assert Counter(clip.split for clip in reading.clips) == {"train": 1, "dev": 1740, "test": 2357}
+    ((split, _, reason),) = reading.dropped
+    assert (split, reason) == ("dev", "shorter than one frame: 0.02 s at 24 frames per second")
+    assert len({clip.video for clip in reading.clips if clip.split == "test"}) == 184

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-KEEP = ("demo-sign2text", "demo-sign2semtext-frames")
+KEEP = ("demo-sign2text", "demo-sign2semtext-frames", "demo-sign2glosstext")
 MINIATURE = {
     "corpus.options.train_clips": 24,
     "corpus.options.dev_clips": 8,
@@ -130,7 +130,7 @@ def test_every_stage_ran_and_the_table_has_every_row(clone: Path) -> None:
     table = (clone / "metrics" / "demo.md").read_text()
     assert all(row in table for row in KEEP)
     summary = json.loads((clone / "metrics" / "summary.json").read_text())
-    assert summary
+    assert summary["demo-sign2glosstext"]["wer"] > 0 and "wer" not in summary["demo-sign2text"]
 
 
 def test_a_second_repro_runs_nothing(clone: Path) -> None:
@@ -205,6 +205,7 @@ def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)
     assert result["frames"] > 5
+    assert result["glosses"] is None
     assert len(result["n_best"]) == 4 and len(result["nearest_training_sentences"]) == 5
     scores = [entry["score"] for entry in result["n_best"]]
     assert scores == sorted(scores, reverse=True)

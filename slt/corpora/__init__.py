@@ -26,6 +26,8 @@ class Reading:
     rows: dict[str, int] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     """adapter-specific counts for the report, such as mended characters"""
+    features: dict[str, Any] | None = None
+    """what is known of the features that the corpus brings, at least ``gloss_free``; kept in the manifest's metadata"""
 
 
 def read_corpus(config: CorpusConfig, dataset: str, out: Path) -> Reading:
@@ -39,8 +41,17 @@ def read_corpus(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     return importlib.import_module(f"slt.corpora.{config.adapter}").read(config, dataset, out)
 
 
+def check_name(name: str, where: str) -> None:
+    """Raise DataError for a clip name that leads out of its folder; ``where`` says where the name stands."""
+    if Path(name).name != name or "\\" in name or "\0" in name or name in (".", ".."):
+        raise DataError(f"{where} `{name}` leads out of the folder of clips; correct the annotation")
+
+
 def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
     """The data report: per split, rows, clips, drops by reason, lengths, vocabulary, overlap with train, signers.
+
+    ``types`` counts the different words, ``singletons`` those that stand once; ``gloss_types`` and ``frames`` are None
+    where no clip has gloss or an annotated length.
 
     Raises DataError when ids repeat, a split is empty, or more clips were dropped than ``max_dropped`` allows.
     """
@@ -65,6 +76,9 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
             raise DataError(f"the {split} split has no clip ({reading.rows.get(split, 0)} rows in its annotation)")
         words = [clip.text.split() for clip in clips]
         lengths = sorted(len(sentence) for sentence in words)
+        types = Counter(word for sentence in words for word in sentence)
+        glosses = {gloss for clip in clips for gloss in (clip.gloss or "").split()}
+        frames = [clip.frames for clip in clips if clip.frames is not None]
         splits[split] = {
             "rows": reading.rows.get(split, len(clips) + len(dropped)),
             "clips": len(clips),
@@ -74,8 +88,11 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
             "words": sum(lengths),
             "words_median": lengths[len(lengths) // 2],
             "words_max": lengths[-1],
-            "types": len({word for sentence in words for word in sentence}),
-            "oov_words": sum(word not in train_words for sentence in words for word in sentence),
+            "types": len(types),
+            "singletons": sum(count == 1 for count in types.values()),
+            "gloss_types": len(glosses) or None,
+            "frames": sum(frames) if frames else None,
+            "oov_words": sum(count for word, count in types.items() if word not in train_words),
             "texts_also_in_train": sum(clip.text in train_texts for clip in clips) if split != "train" else None,
             "repeated_texts": len(clips) - len({clip.text for clip in clips}),
             "signers": dict(sorted(Counter(clip.signer or "unknown" for clip in clips).items())),

@@ -1,88 +1,123 @@
-"""How2Sign: re-aligned CSV files and one clip file per sentence.
+"""How2Sign: re-aligned CSV files, and one clip per sentence, full videos to cut, or precomputed features.
 
 The release's annotation is tab-separated and quoted as csv quotes, in a file named ``.csv``; public copies are
-comma-separated. START_REALIGNED and END_REALIGNED are times in the full video, so they do not apply to clips that
+comma-separated. START_REALIGNED and END_REALIGNED are seconds in the full video, so they do not apply to clips that
 are already cut. Some rows hold UTF-8 that was once read as Latin-1; they are mended by rule and counted.
 """
 
 import csv
+import functools
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading
+from slt.corpora import Reading, check_name
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
+from slt.media import Intervals, identify, parse_seconds
 from slt.paths import resolve
-from slt.store import file_sha256
+from slt.stage import progress
 
 NAME, TEXT = "SENTENCE_NAME", "SENTENCE"
+VIDEO, START, END = "VIDEO_NAME", "START_REALIGNED", "END_REALIGNED"
 FRAMES = "frames"  # only the small sample has it
+SOURCES = ("clips", "videos", "features")
 
 
 @dataclass(frozen=True)
 class How2SignConfig:
-    """The adapter's options, ``<dataset>.corpus.options``."""
+    """The adapter's options, ``<dataset>.corpus.options``: annotation, and clips or videos, or features, or both."""
 
     annotation: dict[str, str]
     """per split: the re-aligned CSV; absolute, `raw:<path>` below SLT_RAW or relative to the checkout"""
-    clips: dict[str, str]
+    clips: dict[str, str] = field(default_factory=dict)
     """per split: the folder of `<SENTENCE_NAME>.mp4`"""
     extension: str = ".mp4"
-    """of the clip files"""
+    """of the clip and video files"""
     hash_media: bool = False
-    """identify clips by content, not by size and modification time: reproducible, but reads every byte"""
+    """identify media by content, not by size and modification time: reproducible, but reads every byte"""
     allow_same_clips_in_splits: bool = False
     """one set of clips as train, dev and test (ids become `<split>/<name>`): shows that a system can learn its own
     clips, and nothing else"""
+    videos: dict[str, str] = field(default_factory=dict)
+    """per split: the folder of full videos, `<VIDEO_NAME>.mp4`, cut at START_REALIGNED and END_REALIGNED"""
+    features: dict[str, str] = field(default_factory=dict)
+    """per split: the folder of precomputed features, `<SENTENCE_NAME>.npy`, (frames, dimensions)"""
 
     def __post_init__(self) -> None:
-        for key in ("annotation", "clips"):
+        given = [name for name in SOURCES if getattr(self, name)]
+        if not given or {"clips", "videos"} <= set(given):
+            raise ValueError("name either clips or videos, or features, or features with one of them")
+        for key in ("annotation", *given):
             if set(getattr(self, key)) != set(SPLITS):
                 raise ValueError(f"{key} needs the keys {', '.join(SPLITS)}")
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One row of an annotation file."""
+    """One row of an annotation file; the times are as written, since clips that are already cut need none."""
 
     name: str
     text: str
     frames: int | None
+    video: str = ""
+    start: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of one source by what they are called, listed once: 31,000 look-ups are slow on a network disk."""
+
+    spec: str
+    files: dict[str, Path]
+    suffix: str
+    one_per_sentence: bool
+
+    def file(self, row: Sentence) -> str:
+        """The name that a sentence's file has in this folder."""
+        return (row.name if self.one_per_sentence else row.video) + self.suffix
+
+    def path(self, row: Sentence) -> Path:
+        return self.files[self.file(row)]
+
+    def as_spec(self, row: Sentence) -> str:
+        return f"{self.spec.rstrip('/')}/{self.file(row)}"
 
 
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read How2Sign as the publisher ships it; ``out`` is not used.
 
-    Rows without text or clip file, and repeated ids, are dropped with their reason. Raises DataError for a missing
-    annotation file or folder, an empty file, missing columns, or a name that leads out of its folder.
+    Rows without text or media file, repeated ids, and intervals that their video does not have are dropped with their
+    reason; ends past the end of the video are clamped to it and counted. Raises DataError for a missing annotation
+    file or folder, an empty file, missing columns, or a name that leads out of its folder.
     """
     options = parse(How2SignConfig, config.options, f"{dataset}.corpus.options")
     reading = Reading([])
     mended = 0
     names: dict[str, str] = {}  # sentence name -> split
     same = 0
+    intervals = Intervals()
+    content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
     for split in SPLITS:
-        rows, repaired = read_annotation(resolve(options.annotation[split]))
+        rows, repaired = read_annotation(resolve(options.annotation[split]), times=bool(options.videos))
         mended += repaired
-        folder = resolve(options.clips[split])
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder}: no such folder of {split} clips; unpack How2Sign's clips there, or set SLT_RAW or "
-                f"{dataset}.corpus.options.clips.{split}"
-            )
-        # one listing, since 31,000 look-ups are slow on a network disk
-        files = {path.name: path for path in folder.iterdir()}
+        sources = {name: _list(options, name, split, dataset) for name in SOURCES if getattr(options, name)}
         reading.rows[split] = len(rows)
         seen: set[str] = set()
-        for row in rows:
-            reason = _why_dropped(row, files, options.extension, seen)
-            seen.add(row.name)
-            if reason is not None:
-                reading.dropped.append((split, row.name, reason))
+        for row in progress(rows, f"{split} sentences", unit="sentence"):
+            start = end = None
+            try:
+                _check(row, sources, seen)
+                if options.videos:
+                    start, end = _cut(row, sources["videos"].path(row), intervals)
+            except _Dropped as dropped:
+                reading.dropped.append((split, row.name, str(dropped)))
                 continue
+            finally:
+                seen.add(row.name)
             if names.setdefault(row.name, split) != split:
                 same += 1
                 if not options.allow_same_clips_in_splits:
@@ -90,20 +125,26 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                         f"clip `{row.name}` stands in both {names[row.name]} and {split}: scores would be meaningless; "
                         "correct the annotation, or set allow_same_clips_in_splits: true to overfit on purpose"
                     )
-            file = files[row.name + options.extension]
+            pictures = sources.get("clips") or sources.get("videos")
+            features = sources.get("features")
             reading.clips.append(
                 Clip(
                     id=f"{split}/{row.name}" if options.allow_same_clips_in_splits else row.name,
                     split=split,
                     language=config.language,
                     sign_language=config.sign_language,
-                    video=f"{options.clips[split].rstrip('/')}/{file.name}",
+                    video=pictures.as_spec(row) if pictures else "",
+                    start=start,
+                    end=end,
                     text=row.text,
                     frames=row.frames,
-                    fingerprint=_fingerprint(file, options.hash_media),
+                    fingerprint=" ".join(content(source.path(row)) for source in sources.values()),
+                    features=features.as_spec(row) if features else None,
                 )
             )
     reading.notes["mended_texts"] = mended
+    if options.videos:
+        reading.notes |= intervals.notes()
     if options.allow_same_clips_in_splits:
         reading.notes["warning"] = (
             f"{same} clips of dev and test are clips of another split (allow_same_clips_in_splits): scores show only "
@@ -113,10 +154,23 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     return reading
 
 
-def read_annotation(path: Path) -> tuple[list[Sentence], int]:
+def _list(options: How2SignConfig, source: str, split: str, dataset: str) -> Folder:
+    spec = getattr(options, source)[split]
+    folder = resolve(spec)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder of {split} {source}; unpack How2Sign's {source} there, or set SLT_RAW or "
+            f"{dataset}.corpus.options.{source}.{split}"
+        )
+    suffix = ".npy" if source == "features" else options.extension
+    return Folder(spec, {path.name: path for path in folder.iterdir()}, suffix, source != "videos")
+
+
+def read_annotation(path: Path, times: bool = False) -> tuple[list[Sentence], int]:
     """Rows of a re-aligned CSV (tab- or comma-separated, csv quoting, with or without BOM) and how many were mended.
 
-    Raises DataError for a file that is missing, empty, not UTF-8, or lacks the columns SENTENCE_NAME and SENTENCE.
+    Raises DataError for a file that is missing, empty, not UTF-8, or lacks the columns SENTENCE_NAME and SENTENCE, or
+    with ``times`` those of the video, its start and end.
     """
     if not path.is_file():
         raise DataError(
@@ -131,7 +185,7 @@ def read_annotation(path: Path) -> tuple[list[Sentence], int]:
     reader = csv.DictReader(io.StringIO(content, newline=""), delimiter="\t" if "\t" in first else ",")
     columns = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = columns
-    missing = [name for name in (NAME, TEXT) if name not in columns]
+    missing = [name for name in (NAME, TEXT, *((VIDEO, START, END) if times else ())) if name not in columns]
     if missing:
         raise DataError(
             f"{path}: no column {' and '.join(missing)}, found: {', '.join(columns) or 'nothing'}; this is not a "
@@ -143,8 +197,8 @@ def read_annotation(path: Path) -> tuple[list[Sentence], int]:
             text = " ".join((row[TEXT] or "").split())
             better = mend(text)
             mended += better != text
-            count = (row.get(FRAMES) or "").strip()
-            sentences.append(Sentence((row[NAME] or "").strip(), better, int(count) if count.isdigit() else None))
+            name, video, start, end, count = ((row.get(key) or "").strip() for key in (NAME, VIDEO, START, END, FRAMES))
+            sentences.append(Sentence(name, better, int(count) if count.isdigit() else None, video, start, end))
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: {error}; download the file again") from error
     if not sentences:
@@ -160,22 +214,33 @@ def mend(text: str) -> str:
         return text
 
 
-def _why_dropped(row: Sentence, files: dict[str, Path], extension: str, seen: set[str]) -> str | None:
+class _Dropped(Exception):
+    """Why a row becomes no clip."""
+
+
+def _check(row: Sentence, sources: dict[str, Folder], seen: set[str]) -> None:
     if not row.name:
-        return "no name"
-    if Path(row.name).name != row.name or "\\" in row.name or row.name in (".", ".."):
-        raise DataError(f"{NAME} `{row.name}` leads out of the folder of clips; correct the annotation")
+        raise _Dropped("no name")
+    check_name(row.name, NAME)
+    if row.video:
+        check_name(row.video, VIDEO)
     if row.name in seen:
-        return "duplicate id"
+        raise _Dropped("duplicate id")
     if not row.text:
-        return "empty text"
-    if row.name + extension not in files:
-        return f"missing clip file: {row.name + extension}"
-    return None
+        raise _Dropped("empty text")
+    for source, folder in sources.items():
+        if folder.file(row) not in folder.files:
+            raise _Dropped(f"missing {source.removesuffix('s')} file: {folder.file(row)}")
 
 
-def _fingerprint(file: Path, hash_media: bool) -> str:
-    if hash_media:
-        return f"sha256:{file_sha256(file)}"
-    stat = file.stat()
-    return f"stat:{stat.st_size}:{stat.st_mtime_ns}"
+def _cut(row: Sentence, video: Path, intervals: Intervals) -> tuple[float | None, float | None]:
+    try:
+        start, end = parse_seconds(row.start), parse_seconds(row.end)
+    except ValueError:
+        start = end = None
+    if start is None or end is None:
+        raise _Dropped(f"no time: `{row.start}` to `{row.end}`")
+    try:
+        return intervals.fit(row.name, video, start, end)
+    except DataError as error:
+        raise _Dropped(str(error)) from error

@@ -10,27 +10,35 @@ from slt.demo.motion import Motion, Signer
 
 UNITS = 112.0  # of length along the side of a frame; see slt.demo.motion
 OVERSAMPLING = 2
+GRAIN = 2.5  # standard deviation of the camera's noise, grey levels
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 Colour = tuple[int, int, int]
 
 
-def render(motion: Motion, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The frames of a clip, (frames, size, size, 3) RGB uint8; light camera noise is drawn from ``rng``."""
-    grain = rng.normal(0.0, 2.5, (size + 32, size + 32, 1)).astype(np.int8)
+def render(
+    motion: Motion, width: int, rng: np.random.Generator, height: int | None = None, noise: float = GRAIN
+) -> np.ndarray:
+    """The frames of a clip, (frames, height, width, 3) RGB uint8; light camera noise is drawn from ``rng``.
+
+    ``width`` and ``height`` are pixels; without ``height`` frames are square. A taller frame shows more above the head
+    and, mostly, below the chest.
+    """
+    height = width if height is None else height
+    grain = rng.normal(0.0, noise, (height + 32, width + 32, 1)).astype(np.int8)
     shifts = rng.integers(0, 32, (len(motion), 2))
     light = float(rng.uniform(0.94, 1.06))
-    pen = _Pen(size, motion)
-    backdrop = _backdrop(motion.signer, size * OVERSAMPLING)
-    frames = np.empty((len(motion), size, size, 3), dtype=np.uint8)
+    pen = _Pen(width, height, motion)
+    backdrop = _backdrop(motion.signer, width * OVERSAMPLING, height * OVERSAMPLING)
+    frames = np.empty((len(motion), height, width, 3), dtype=np.uint8)
     for index in range(len(motion)):
         pen.start(backdrop, motion.camera[index])
         _body(pen, motion.signer)
         _head(pen, motion.signer, motion.face[index], motion.shake[index])
         for hand in (1, 0):
             _arm_and_hand(pen, motion.signer, motion.hands[index, hand], -1 if hand else 1)
-        small = cv2.resize(pen.image, (size, size), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(pen.image, (width, height), interpolation=cv2.INTER_AREA)
         dy, dx = shifts[index]
-        noisy = small * light + grain[dy : dy + size, dx : dx + size]
+        noisy = small * light + grain[dy : dy + height, dx : dx + width]
         np.clip(noisy, 0, 255, out=noisy)
         frames[index] = noisy.astype(np.uint8)
     return frames
@@ -39,15 +47,18 @@ def render(motion: Motion, size: int, rng: np.random.Generator) -> np.ndarray:
 class _Pen:
     """Draws in units on an oversampled image, mirrored for a left-handed signer, seen through a moving camera."""
 
-    def __init__(self, size: int, motion: Motion) -> None:
-        self.scale = size * OVERSAMPLING / UNITS * motion.zoom
+    def __init__(self, width: int, height: int, motion: Motion) -> None:
+        self.scale = width * OVERSAMPLING / UNITS * motion.zoom
         self.side = -1.0 if motion.signer.left_handed else 1.0
-        self.middle = size * OVERSAMPLING / 2
+        self.middle = width * OVERSAMPLING / 2
+        further = UNITS * height / width - UNITS
+        self.top = 0.25 * further
+        self.bottom = UNITS + 0.75 * further
 
     def start(self, backdrop: np.ndarray, camera: np.ndarray) -> None:
         self.image = backdrop.copy()
         self.x = self.middle + camera[0] * self.scale
-        self.y = camera[1] * self.scale
+        self.y = (camera[1] + self.top) * self.scale
 
     def point(self, x: float, y: float) -> tuple[int, int]:
         unit = 1 << _SHIFT
@@ -77,9 +88,9 @@ def _shade(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-def _backdrop(signer: Signer, pixels: int) -> np.ndarray:
-    fall = np.linspace(1.06, 0.86, pixels)[:, None, None]
-    plain = np.ones((pixels, pixels, 3)) * np.array(signer.background) * fall
+def _backdrop(signer: Signer, width: int, height: int) -> np.ndarray:
+    fall = np.linspace(1.06, 0.86, height)[:, None, None]
+    plain = np.ones((height, width, 3)) * np.array(signer.background) * fall
     return np.clip(plain, 0, 255).astype(np.uint8)
 
 
@@ -87,7 +98,8 @@ def _body(pen: _Pen, signer: Signer) -> None:
     wide = 21.0 * signer.shoulders
     dark = _shade(signer.skin, 0.82)
     pen.area([(-5, 36), (5, 36), (6, 52), (-6, 52)], dark)
-    outline = [(-wide, 52), (-8, 47.5), (8, 47.5), (wide, 52), (wide - 3, 125), (3 - wide, 125)]
+    hem = pen.bottom + 13  # out of sight wherever the camera moves
+    outline = [(-wide, 52), (-8, 47.5), (8, 47.5), (wide, 52), (wide - 3, hem), (3 - wide, hem)]
     pen.area(outline, signer.shirt)
     pen.area([(-6, 47), (6, 47), (0, 54)], dark)
 

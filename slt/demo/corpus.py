@@ -1,11 +1,8 @@
 """Samples, words, renders and writes the whole demo corpus, a pure function of its parameters."""
 
 import logging
-import multiprocessing
-import os
 import random
 import re
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +22,7 @@ from slt.errors import DataError
 from slt.manifest import SPLITS
 from slt.stage import progress
 from slt.store import replacing
+from slt.workers import process_pool, worker_count
 
 log = logging.getLogger(__name__)
 
@@ -158,14 +156,13 @@ def write(config: DemoConfig, demo: Demo, folder: Path, workers: int | None = No
         ]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_dump(folder / "wikipedia.xml.bz2", demo.sentences, config.seed)
-    workers = workers or int(os.environ.get("SLT_WORKERS", os.cpu_count() or 1))
+    workers = workers or worker_count()
     jobs = [(config, report, folder / "videos" / f"{report.id}.mp4") for report in demo.reports]
     if workers == 1:
         for job in jobs:
             _film(job)
         return
-    # spawn: forking a process that runs threads (pyarrow's) may lock up
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         for _ in progress(pool.map(_film, jobs, chunksize=8), "filming", len(jobs), "clip"):
             pass
 

@@ -4,8 +4,9 @@ Lengths are in units of 1/112 of the frame's side; x grows from the body's axis 
 downwards from the upper edge. Angles are radians, 0 pointing up, growing towards the signing hand's own side.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,8 +95,30 @@ class Motion:
     def __len__(self) -> int:
         return len(self.hands)
 
+    def lasting(self, frames: int) -> "Motion":
+        """The same motion, faster or slower, in exactly so many frames."""
+        before, after = np.linspace(0.0, 1.0, len(self)), np.linspace(0.0, 1.0, frames)
 
-def plan(tokens: Sequence[Token], signer: Signer, fps: int, rng: np.random.Generator) -> Motion:
+        def stretched(poses: np.ndarray) -> np.ndarray:
+            columns = [np.interp(after, before, column) for column in poses.reshape(len(poses), -1).T]
+            return np.stack(columns, axis=-1).reshape(frames, *poses.shape[1:])
+
+        return dataclasses.replace(
+            self,
+            hands=stretched(self.hands),
+            face=stretched(self.face),
+            shake=stretched(self.shake),
+            camera=stretched(self.camera),
+        )
+
+
+def plan(
+    tokens: Sequence[Token],
+    signer: Signer,
+    fps: int,
+    rng: np.random.Generator,
+    lexicon: Mapping[str, Sign] = LEXICON,
+) -> Motion:
     """The poses of a report; the number of random draws does not depend on negation or intensity.
 
     Each sign takes 4 to 7 frames at 12 frames a second; between signs hands travel 1 or 2 frames.
@@ -107,9 +130,10 @@ def plan(tokens: Sequence[Token], signer: Signer, fps: int, rng: np.random.Gener
     for token in tokens:
         noise = rng.normal(size=5)
         phase = rng.uniform()
-        frames = _frames(LEXICON[token.sign], tempo * math.exp(0.08 * noise[4]), fps)
-        signed = _sign(LEXICON[token.sign], token.intensity, frames, signer, noise, at_rest)
-        face = np.repeat(_face(LEXICON[token.sign], token)[None], frames, axis=0)
+        sign = lexicon[token.sign]
+        frames = _frames(sign, tempo * math.exp(0.08 * noise[4]), fps)
+        signed = _sign(sign, token.intensity, frames, signer, noise, at_rest)
+        face = np.repeat(_face(sign, token)[None], frames, axis=0)
         link = _transition(hands[-1][-1], signed[0], fps)
         hands += [link, signed]
         faces += [_between(faces[-1][-1], face[0], len(link)), face]

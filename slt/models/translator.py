@@ -15,7 +15,8 @@ class SignTranslatorConfig(PretrainedConfig):
 
     ``encoder`` and ``decoder`` are transformers configurations, or None where the phase has no such part;
     ``memory`` is ``frames``, ``sem`` or ``sem+frames``; ``sem_space`` maps the teacher's vectors to the model's;
-    ``pipeline`` holds the frames and features parameters with their provenance.
+    ``pipeline`` holds the frames and features parameters with their provenance; ``glosses`` is the gloss vocabulary in
+    the order of its ids, the blank first, or None for a model without a gloss head.
     """
 
     model_type = "sign_translator"
@@ -30,6 +31,7 @@ class SignTranslatorConfig(PretrainedConfig):
         tokens: int = 12,
         sem_space: dict[str, Any] | None = None,
         pipeline: dict[str, Any] | None = None,
+        glosses: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.feature_dim = feature_dim
@@ -40,6 +42,7 @@ class SignTranslatorConfig(PretrainedConfig):
         self.tokens = tokens
         self.sem_space = sem_space
         self.pipeline = pipeline
+        self.glosses = glosses
         super().__init__(**kwargs)
 
 
@@ -61,6 +64,8 @@ class SignTranslator(PreTrainedModel):
             if "frames" in config.memory:
                 width = self.encoder.head.in_features
                 self.frame_bridge = torch.nn.Linear(width, self.decoder.width)
+        if config.glosses is not None:  # last, so that the other parts start as they do without it
+            self.gloss_head = torch.nn.Linear(self.encoder.head.in_features, len(config.glosses))
         self.post_init()
         # transformers collects the decoder's tied embeddings only for the outermost model unless told otherwise
         self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
@@ -71,6 +76,10 @@ class SignTranslator(PreTrainedModel):
     def encode(self, features_BTF: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Per-frame states (B, T, D) and SEMs (B, S) of padded features."""
         return self.encoder(features_BTF, mask_BT)
+
+    def gloss_logits(self, states_BTD: Tensor) -> Tensor:
+        """Logits (B, T, V) of the blank and the glosses at each frame, to be read by CTC."""
+        return self.gloss_head(states_BTD)
 
     def build_memory(
         self, sem_BS: Tensor, states_BTD: Tensor | None = None, mask_BT: Tensor | None = None

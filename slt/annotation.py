@@ -1,0 +1,140 @@
+"""Rows of an annotation file, TSV, CSV or Parquet, read strictly: a stray quote or separator is an error, never a gap.
+
+A csv reader left to itself takes an opening quote as the start of a field of many lines and swallows the rows up to
+the next quote, so here a row is one line.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slt.errors import DataError
+
+LINE_LIMIT = 131_072  # bytes, so that a damaged file does not become one string as large as itself
+DELIMITERS = "\t,;"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: where it stands, for messages, and its cells by column (text, or Parquet's values)."""
+
+    place: str
+    cells: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All columns that the file has, and its rows with the columns that were asked for."""
+
+    columns: list[str]
+    rows: list[Row]
+
+
+def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = (), quotes: bool = True) -> Table:
+    """The rows of an annotation file; optional columns that the file lacks are absent from them.
+
+    Parquet by its suffix; any other file is UTF-8 text (with or without BOM) whose header holds tabs, commas or
+    semicolons. ``quotes``: fields may be quoted as csv quotes them; without, a quote is text like any other.
+
+    Raises DataError for a file that is missing, unreadable, empty, not UTF-8 or without a required column, for a line
+    of more than ``LINE_LIMIT`` bytes, and for one that does not have its header's number of fields.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such annotation; correct its path, or set SLT_RAW")
+    if path.suffix == ".parquet":
+        table = _parquet_table(path, required, optional)
+    else:
+        table = _text_table(path, required, optional, quotes)
+    if not table.rows:
+        raise DataError(f"{path}: no row in it; it needs one row per clip")
+    return table
+
+
+def _select(path: Path, found: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> list[str]:
+    """The columns to read; DataError when one is missing or stands twice."""
+    missing = [f"`{name}`" for name in required if name not in found]
+    if missing:
+        raise DataError(
+            f"{path}: no column {' and '.join(missing)}, found: {', '.join(found) or 'nothing'}; "
+            "rename the column, or name it under `columns`"
+        )
+    wanted = [name for name in dict.fromkeys((*required, *optional)) if name in found]
+    for name in wanted:
+        if found.count(name) > 1:
+            raise DataError(f"{path}: column `{name}` stands twice in the header; rename one of them")
+    return wanted
+
+
+def _text_table(path: Path, required: Sequence[str], optional: Sequence[str], quotes: bool) -> Table:
+    lines = _lines(path)
+    number, line = next(lines, (1, ""))
+    delimiter = max(DELIMITERS, key=line.count)
+    header = [name.strip() for name in _fields(f"{path}: line {number}", line, delimiter, quotes)]
+    wanted = {name: header.index(name) for name in _select(path, header, required, optional)}
+    rows = []
+    for number, line in lines:
+        place = f"{path}: line {number}"
+        fields = _fields(place, line, delimiter, quotes)
+        if len(fields) != len(header):
+            raise DataError(
+                f"{place}: {len(fields)} fields where the header has {len(header)}; quote a text that holds the "
+                f"separator {delimiter!r}, and end no row early"
+            )
+        rows.append(Row(place, {name: fields[at] for name, at in wanted.items()}))
+    return Table(header, rows)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, numbered from 1, without their ends."""
+    with path.open("rb") as file:
+        number = 0
+        while raw := file.readline(LINE_LIMIT + 1):
+            number += 1
+            if len(raw) > LINE_LIMIT:
+                raise DataError(
+                    f"{path}: line {number} is longer than {LINE_LIMIT} bytes, the limit of a row; the file is damaged "
+                    "or is no annotation"
+                )
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}: line {number} is not UTF-8 (byte {raw[error.start]:#04x}); save the file as UTF-8"
+                ) from error
+            if line:
+                yield number, line
+
+
+def _fields(place: str, line: str, delimiter: str, quotes: bool) -> list[str]:
+    try:
+        if quotes:
+            return next(csv.reader([line], delimiter=delimiter, strict=True))
+        return next(csv.reader([line], delimiter=delimiter, quoting=csv.QUOTE_NONE))
+    except csv.Error as error:
+        raise DataError(
+            f"{place}: {error}: a quoted text does not end with its field; double the quotes inside it and keep it on "
+            "one line, or set `quotes: false` where a quote is text like any other"
+        ) from error
+
+
+def _parquet_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> Table:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            columns = file.schema_arrow.names
+            found = file.read(columns=_select(path, columns, required, optional)).to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: unreadable Parquet file ({error}); write it again") from error
+    rows = [Row(f"{path}: row {number}", cells) for number, cells in enumerate(found, 1)]
+    for row in rows:
+        for name, cell in row.cells.items():
+            if isinstance(cell, str | bytes) and len(cell) > LINE_LIMIT:
+                raise DataError(
+                    f"{row.place}: column `{name}` is longer than {LINE_LIMIT}, the limit of a field; this is no "
+                    "annotation"
+                )
+    return Table(columns, rows)
