@@ -55,14 +55,16 @@ def pad_features(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     return features, mask
 
 
-def pad_tokens(sentences: Sequence[Sequence[int]], start: int, pad: int) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (B, L), which begin with ``start``, and labels (B, L), -100 at the padding."""
-    longest = max(map(len, sentences))
+def pad_tokens(sentences: Sequence[Sequence[int]], prompt: Sequence[int], pad: int) -> tuple[Tensor, Tensor]:
+    """Decoder inputs (B, L), which begin with ``prompt``, and labels (B, L), -100 at prompt and padding."""
+    given = len(prompt) - 1  # its last token is where the sentence's first is predicted
+    longest = given + max(map(len, sentences))
     inputs = torch.full((len(sentences), longest), pad)
     labels = torch.full((len(sentences), longest), -100)
     for i, ids in enumerate(sentences):
-        labels[i, : len(ids)] = torch.tensor(ids)
-        inputs[i, : len(ids)] = torch.tensor([start, *ids[:-1]])
+        end = given + len(ids)
+        labels[i, given:end] = torch.tensor(ids)
+        inputs[i, :end] = torch.tensor([*prompt, *ids[:-1]])
     return inputs, labels
 
 

@@ -87,7 +87,8 @@ def translate(
                 length_penalty=search.length_penalty,
                 early_stopping=search.beam > 1,
             )
-        sentences = tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
+        written = output.sequences[:, len(model.decoder.prompt) :]
+        sentences = tokenizer.batch_decode(written, skip_special_tokens=True)
         scores = output.sequences_scores.tolist() if search.beam > 1 else [float("nan")] * len(sentences)
         for position, item in enumerate(items):
             part = slice(position * search.n_best, (position + 1) * search.n_best)

@@ -13,6 +13,7 @@ from slt.ctc import frames_needed
 from slt.decoding import Search, encode_clips, recognise
 from slt.gloss import encode_glosses
 from slt.losses import gloss_loss, gradient_cosine, sem_loss, text_loss
+from slt.models.pretrained_decoder import load_source
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import greedy_bleu, text_tensors
 from slt.sem_metrics import sem_figures
@@ -35,6 +36,7 @@ def join(
 ) -> SignTranslator:
     """The row's model: parts and weights of both phases, or (``start: scratch``) the same parts untrained.
 
+    Untrained means: by sign2sem and sem2text. A pretrained decoder starts from its published weights either way.
     With ``glosses``, the gloss vocabulary, it has an untrained gloss head as well.
     """
     torch.manual_seed(seed)
@@ -57,6 +59,8 @@ def join(
         model.decoder.load_state_dict(sem2text.decoder.state_dict())
         if "sem" in system.memory:
             model.bridge.load_state_dict(sem2text.bridge.state_dict())
+    elif model.decoder.source is not None:
+        load_source(model.decoder, sem2text.decoder.source_rows)
     return model
 
 
@@ -101,7 +105,7 @@ class Finetune:
         self.probe = self.batch(list(range(min(8, len(train.clips)))), epoch=0)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        inputs, labels = text_tensors(self.tokenizer, [self.ids[i] for i in items])
+        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
         counts = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
         batch = {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
         if self.glosses is not None:

@@ -126,6 +126,14 @@ def gloss_mark(entry: dict[str, Any], notes: Notes) -> str:
     return supervised + notes.mark(f"whether the training of {backbone} saw gloss is not known")
 
 
+def _source_mark(source: dict[str, Any] | None, notes: Notes) -> str:
+    if source is None:
+        return ""
+    return notes.mark(
+        f"starts from the decoder of {source['pretrained']}, weights sha256 {source['weights_sha256'][:12]}"
+    )
+
+
 def _comparisons(rows: dict[str, Any]) -> list[str]:
     titles = {"bleu": "BLEU", "bleu_multi": "BLEU, all references", "chrf": "chrF"}
     table = [
@@ -149,7 +157,8 @@ def _training(entries: dict[str, Any], notes: Notes) -> list[str]:
         if training["plateaued"] is False:
             plateaued += notes.mark("dev score still rising when training ended: more steps may change this row")
         seed = "" if entry["seed"] is None else str(entry["seed"])
-        model = [entry["system"] or "sem2text", entry["teacher"], entry["decoder"], str(provenance.get("backbone", ""))]
+        decoder = entry["decoder"] + _source_mark(provenance.get("decoder_source"), notes)
+        model = [entry["system"] or "sem2text", entry["teacher"], decoder, str(provenance.get("backbone", ""))]
         steps = [str(training["steps"]), str(training.get("best_step", ""))]
         gloss_free = words[provenance["gloss_free"]]
         if provenance.get("gloss_supervision") and provenance["gloss_free"]:

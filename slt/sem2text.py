@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from slt.batching import pad_tokens, rng
-from slt.config.train import DecoderConfig, Sem2textConfig
+from slt.config.train import DecoderConfig, PretrainedDecoderConfig, Sem2textConfig
 from slt.decoding import Search, translate
 from slt.losses import text_loss
-from slt.models.text_decoder import sltr
+from slt.models.pretrained_decoder import Source, load_source, take_decoder
+from slt.models.text_decoder import TextDecoder, sltr
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem_space import SemSpace
-from slt.tokenizer import encode
+from slt.tokenizer import encode, tokenizer_sha256, train_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class Sem2text:
         self.ids, self.cut = encode(tokenizer, texts, max_tokens)
         if self.cut:
             log.warning("%d training sentences are longer than max_tokens = %d and were cut", self.cut, max_tokens)
+        self.unknown = sum(ids.count(tokenizer.unk_token_id) for ids in self.ids)
+        if self.unknown:
+            log.warning("%d tokens of the training sentences are unknown to the vocabulary", self.unknown)
         self.lengths = [len(ids) for ids in self.ids]
         self.dev_texts, self.dev_sems = dev[0][:DEV_SENTENCES], dev[1][:DEV_SENTENCES]
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
@@ -49,7 +53,7 @@ class Sem2text:
         if self.config.sem_noise:
             draw = rng(self.config.seed, epoch, *items[:1])
             sems = sems + self.config.sem_noise * draw.standard_normal(sems.shape, dtype=np.float32)
-        inputs, labels = text_tensors(self.tokenizer, [self.ids[i] for i in items])
+        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
         return {
             "sems": torch.from_numpy(np.asarray(sems, np.float32)),
             "inputs": inputs,
@@ -66,9 +70,9 @@ class Sem2text:
         return {"bleu": greedy_bleu(self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems)}
 
 
-def text_tensors(tokenizer: Any, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Decoder inputs and labels, both (B, L), of token ids that end with the end token."""
-    return pad_tokens(ids, tokenizer.bos_token_id, tokenizer.pad_token_id)
+def text_tensors(decoder: TextDecoder, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Decoder inputs and labels, both (B, L), of token ids that end with the end token; generation reads the same."""
+    return pad_tokens(ids, decoder.prompt, decoder.pad)
 
 
 def greedy_bleu(
@@ -86,22 +90,42 @@ def greedy_bleu(
     return float(BLEU().corpus_score([result.sentences[0] for result in results], [texts]).score)
 
 
-def new_decoder(config: DecoderConfig, tokenizer: Any, sem_dim: int, space: SemSpace, seed: int) -> SignTranslator:
-    """A sem2text model at its start, with the decoder's sizes and the tokenizer's vocabulary."""
+def new_decoder(
+    config: DecoderConfig | PretrainedDecoderConfig,
+    source: Source | None,
+    sentences: list[str],
+    sem_dim: int,
+    space: SemSpace,
+    seed: int,
+    where: str,
+) -> tuple[SignTranslator, Any]:
+    """A sem2text model at its start and its tokenizer: from scratch, or from a pretrained decoder's ``source``.
+
+    ``sentences`` are the text that the vocabulary is learnt on or trimmed to; ``where`` is the decoder's section.
+    """
     torch.manual_seed(seed)
-    ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
-    decoder = sltr(
-        config.layers,
-        config.width,
-        config.heads,
-        config.ffn,
-        config.dropout,
-        len(tokenizer),
-        config.max_tokens + 1,
-        ids,
-    )
-    return SignTranslator(
+    if isinstance(config, PretrainedDecoderConfig):
+        assert source is not None
+        decoder, tokenizer, rows = take_decoder(source, config, sentences, where)
+    else:
+        tokenizer, rows = train_tokenizer(sentences, config.vocabulary), None
+        ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+        decoder = sltr(
+            config.layers,
+            config.width,
+            config.heads,
+            config.ffn,
+            config.dropout,
+            len(tokenizer),
+            config.max_tokens + 1,
+            ids,
+        )
+        decoder["tokenizer_sha256"] = tokenizer_sha256(tokenizer)
+    model = SignTranslator(
         SignTranslatorConfig(
             sem_dim=sem_dim, decoder=decoder, memory="sem", tokens=config.tokens, sem_space=space.to_json()
         )
     )
+    if rows is not None:
+        load_source(model.decoder, rows)
+    return model, tokenizer

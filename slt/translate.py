@@ -92,8 +92,7 @@ class ClipTranslator:
     def __call__(self, clips: list[Path], search: Search, neighbours: int = 5) -> list[Result]:
         """Translations of clips, in their order; DataError names a file that does not decode."""
         features = [self.features(clip) for clip in clips]
-        longest = self.model.config.decoder["max_position_embeddings"] - 1  # one position is the start token's
-        search = dataclasses.replace(search, max_tokens=min(search.max_tokens, longest))
+        search = dataclasses.replace(search, max_tokens=min(search.max_tokens, self.model.decoder.longest))
         translations = translate(self.model, self.tokenizer, search, clips=features)
         sems = encode_clips(self.model, features, search.batch)
         glosses: list[list[str]] | list[None] = [None] * len(clips)

@@ -31,7 +31,8 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     records = ceiling_records(model, tokenizer, search, heldout, targets.matrix([c.id for c in heldout]), train)
     training, curves = load_training(folder)
     # text alone is read here, so nothing could have seen gloss
-    info = Info(dataset, teacher, decoder, provenance={"gloss_free": True}, training=training)
+    provenance = {"gloss_free": True, "decoder_source": model.decoder.source}
+    info = Info(dataset, teacher, decoder, provenance=provenance, training=training)
     name = paths.ceiling_dir(dataset, teacher, decoder)
     work = work_folder("ceiling", fingerprint("ceiling", name.name))
     out = work / name.name

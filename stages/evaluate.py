@@ -43,7 +43,11 @@ def main(row: str) -> None:
         dataset=dataset,
         teacher=row_.teacher,
         decoder=row_.decoder,
-        provenance={**features.provenance, "gloss_supervision": system.gloss_weight > 0},
+        provenance={
+            **features.provenance,
+            "gloss_supervision": system.gloss_weight > 0,
+            "decoder_source": model.decoder.source,
+        },
         training=training,
         row=row,
         system=row_.system,

@@ -6,7 +6,7 @@ from slt import paths
 from slt.clips import load_clips
 from slt.config.base import lookup, read_params, section
 from slt.config.run import row_config
-from slt.config.train import DecoderConfig, FinetuneConfig, ParallelConfig, Sign2semConfig, SystemConfig
+from slt.config.train import FinetuneConfig, ParallelConfig, Sign2semConfig, SystemConfig, decoder_section
 from slt.feature_set import FeatureSet
 from slt.finetune import Finetune, join
 from slt.gloss import gloss_vocabulary, training_glosses
@@ -27,7 +27,7 @@ def main(row: str) -> None:
     config = section(FinetuneConfig, params, f"{dataset}.finetune")
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     sign2sem = section(Sign2semConfig, params, f"{dataset}.sign2sem")
-    max_tokens = section(DecoderConfig, params, f"{dataset}.decoders.{row_.decoder}").max_tokens
+    max_tokens = decoder_section(params, f"{dataset}.decoders.{row_.decoder}").max_tokens
     inputs = [
         paths.features_dir(dataset),
         paths.targets_dir(dataset, row_.teacher),

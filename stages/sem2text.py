@@ -8,14 +8,14 @@ from slt import paths
 from slt.clips import chosen_clips
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
-from slt.config.train import DecoderConfig, ParallelConfig, Sem2textConfig
+from slt.config.train import ParallelConfig, PretrainedDecoderConfig, Sem2textConfig, decoder_section
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
+from slt.models.pretrained_decoder import Source
 from slt.sem2text import Sem2text, new_decoder
 from slt.stage import run
 from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
-from slt.tokenizer import train_tokenizer
 from slt.training import train
 from slt.wikipedia import WikipediaText
 
@@ -25,18 +25,23 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     params = read_params()
     config = section(Sem2textConfig, params, f"{dataset}.sem2text")
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
-    decoder_config = section(DecoderConfig, params, f"{dataset}.decoders.{decoder}")
+    where = f"{dataset}.decoders.{decoder}"
+    decoder_config = decoder_section(params, where)
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
     inputs = [
         paths.corpus_dir(dataset) / "manifest.parquet",
         paths.wikipedia_dir(dataset, teacher),
         paths.targets_dir(dataset, teacher),
     ]
+    source = None
+    if isinstance(decoder_config, PretrainedDecoderConfig):
+        source = Source.open(decoder_config.pretrained, f"{where}.pretrained")
     key = fingerprint(
         "sem2text",
         asdict(config),
         asdict(parallel),
         asdict(decoder_config),
+        source and source.sha256,
         file_sha256(inputs[0]),
         [folder_sha256(path) for path in inputs[1:]],
     )
@@ -45,15 +50,19 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     clips = read_manifest(inputs[0])
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
     texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
+    own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
+    own_texts = [clip.text for clip in own]
+    # finetune writes the corpus' sentences, whether or not they are trained on here
+    vocabulary_texts = [*texts, *own_texts] if config.train_text or source is not None else texts
     if config.train_text:
-        own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
-        texts, sems = texts + [clip.text for clip in own], np.concatenate([sems, targets.matrix([c.id for c in own])])
-    tokenizer = train_tokenizer(texts, decoder_config.vocabulary)
+        texts, sems = texts + own_texts, np.concatenate([sems, targets.matrix([clip.id for clip in own])])
     dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))
-    model = new_decoder(decoder_config, tokenizer, teacher_config.size, targets.space, config.seed)
+    model, tokenizer = new_decoder(
+        decoder_config, source, vocabulary_texts, teacher_config.size, targets.space, config.seed, where
+    )
     phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems), dev)
     done = train(phase, config.training, config.seed, work)
-    notes = {"sentences": len(texts), "cut_sentences": phase.cut}
+    notes = {"sentences": len(texts), "cut_sentences": phase.cut, "unknown_tokens": phase.unknown}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
     publish(work / "model", paths.sem2text_dir(dataset, teacher, decoder))

@@ -54,6 +54,12 @@ def test_augmentation_depends_on_its_key_alone_and_can_be_nothing() -> None:
 
 
 def test_decoder_inputs_are_the_labels_shifted_behind_the_start_token() -> None:
-    inputs, labels = pad_tokens([[5, 6, 2], [7, 2]], start=0, pad=1)
+    inputs, labels = pad_tokens([[5, 6, 2], [7, 2]], prompt=[0], pad=1)
     assert inputs.tolist() == [[0, 5, 6], [0, 7, 1]]
     assert labels.tolist() == [[5, 6, 2], [7, 2, -100]]
+
+
+def test_a_longer_prompt_is_read_and_not_learnt() -> None:
+    inputs, labels = pad_tokens([[5, 6, 2], [7, 2]], prompt=[3, 4], pad=1)
+    assert inputs.tolist() == [[3, 4, 5, 6], [3, 4, 7, 1]]
+    assert labels.tolist() == [[-100, 5, 6, 2], [-100, 7, 2, -100]]

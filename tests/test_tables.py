@@ -236,6 +236,20 @@ def test_the_report_says_what_a_reader_must_know(run: RunConfig) -> None:
     assert all(len({len(line) for line in block}) == 1 for block in blocks), "columns must be aligned"
 
 
+def test_a_pretrained_decoder_is_named_with_its_weights(run: RunConfig) -> None:
+    path = paths.evaluation_dir("c-multitask") / "info.json"
+    info = json.loads(path.read_text())
+    info["provenance"]["decoder_source"] = {"pretrained": "hub:some/mbart@0123", "weights_sha256": "ab" * 32}
+    path.write_text(json.dumps(info))
+    write_tables(collect(run), Path("metrics"))
+    report = Path("metrics/demo.md").read_text(encoding="utf-8")
+    note = next(line for line in report.splitlines() if "starts from the decoder of hub:some/mbart@0123" in line)
+    assert "weights sha256 abababababab" in note
+    mark = note.split(":")[0]
+    marked = [line for line in report.splitlines() if f"sltr{mark}" in line]
+    assert len(marked) == 1 and marked[0].startswith("| c-multitask")
+
+
 def test_several_references_have_their_own_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (result,) = collect(fake_run(tmp_path, several=True))

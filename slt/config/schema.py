@@ -6,7 +6,15 @@ from slt.config.base import PARAMS, parse, section
 from slt.config.data import CorpusConfig, FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import read_run
-from slt.config.train import DecoderConfig, FinetuneConfig, ParallelConfig, Sem2textConfig, Sign2semConfig, SystemConfig
+from slt.config.train import (
+    DecoderConfig,
+    FinetuneConfig,
+    ParallelConfig,
+    Sem2textConfig,
+    Sign2semConfig,
+    SystemConfig,
+    decoder_class,
+)
 from slt.errors import ConfigError
 
 SECTIONS: dict[str, type] = {
@@ -40,5 +48,5 @@ def check(params: dict[str, Any]) -> None:
             if not isinstance(sections.get(name), dict):
                 raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")
             for entry, value in sections[name].items():
-                parse(cls, value, f"{dataset}.{name}.{entry}")
+                parse(decoder_class(value) if cls is DecoderConfig else cls, value, f"{dataset}.{name}.{entry}")
     read_run(params)

@@ -1,7 +1,9 @@
 """Parameters of the three training phases and of the models that they train."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from slt.config.base import lookup, parse
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Sign2semConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """A text decoder with cross-attention on a given memory, and its vocabulary."""
+    """A text decoder from scratch with cross-attention on a given memory, and its vocabulary."""
 
     layers: int
     width: int
@@ -112,6 +114,48 @@ class DecoderConfig:
     """longest sentence in tokens; longer training sentences are cut, and counted"""
     tokens: int
     """memory positions that the SEM is projected to"""
+    pretrained: None = None
+    """an entry that names a model here is a :class:`PretrainedDecoderConfig`, with other keys"""
+
+
+@dataclass(frozen=True)
+class PretrainedDecoderConfig:
+    """The decoder of a published encoder-decoder, with its embeddings and its vocabulary; its encoder stays behind."""
+
+    pretrained: str
+    """``package:<distribution>``, ``hub:<id>@<revision>`` or the local path of a transformers model folder"""
+    language_code: str | None
+    """the token that names the language to write, as the model spells it (mBART: de_DE, en_XX; Whisper: <|de|>);
+    null for a model without such tokens"""
+    trim_vocabulary: bool
+    """keep only the tokens that Wikipedia and the corpus' train text use, and single characters, so that any text can
+    still be written: 12 % of mBART's 250,027 rows for PHOENIX-2014T and 10,000 German sentences"""
+    gradient_checkpointing: bool
+    """compute a layer's activations again in the backward pass: less memory, 30 % more time, the same gradients"""
+    dropout: float | None
+    """of hidden states and attention; null takes the model's own"""
+    max_tokens: int
+    """longest sentence in tokens; longer training sentences are cut, and counted"""
+    tokens: int
+    """memory positions that the SEM is projected to; 1 for mBART"""
+    layers: int | None = None
+    """keep the first so many decoder layers; null keeps all"""
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and self.layers < 1:
+            raise ValueError("layers must be at least 1, or null for all")
+
+
+def decoder_class(entry: Any) -> type[DecoderConfig] | type[PretrainedDecoderConfig]:
+    """What a decoder entry is, told by its key ``pretrained``; a key of the other kind is then an unknown key."""
+    named = isinstance(entry, dict) and entry.get("pretrained") is not None
+    return PretrainedDecoderConfig if named else DecoderConfig
+
+
+def decoder_section(params: dict[str, Any], key: str) -> DecoderConfig | PretrainedDecoderConfig:
+    """The decoder entry at a dotted key, of the kind that it is; ConfigError names a key that does not fit."""
+    entry = lookup(params, key)
+    return parse(decoder_class(entry), entry, key)
 
 
 @dataclass(frozen=True)
@@ -135,7 +179,9 @@ class SystemConfig:
     text_weight: float
     sem_weight: float
     start: Literal["scratch", "pretrained"]
-    """pretrained: sign2sem and sem2text weights; scratch: nothing but the vocabulary"""
+    """pretrained: sign2sem and sem2text weights; scratch: neither of them. What the decoder entry itself brings is no
+    part of this choice: with a pretrained decoder, scratch starts from its published weights, so that the two
+    starts differ in sentence embedding supervision alone; with one from scratch only the vocabulary is shared"""
     gloss_weight: float = 0.0
     """of the CTC loss on the glosses, read from the encoder's states; above 0 every train clip needs its glosses"""
 
