@@ -211,8 +211,9 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    # an open file, since torch puts a path's name, here one with a process id, into the bytes
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def _resume(work: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Run:
