@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate, score output files, add a dataset, check params.yaml, show the stages' seconds."""
+"""The ``slt`` command: translate, score, add a dataset, check params.yaml, verify what is on disk, show times."""
 
 import argparse
 import json
@@ -67,6 +67,10 @@ def main(argv: list[str] | None = None) -> None:
     new.add_argument("--language", help="of the text, ISO 639-1 (default: as DATASET's)")
     new.add_argument("--sign-language", help="ISO 639-3 (default: as DATASET's)")
     new.set_defaults(run=_new)
+
+    verify = commands.add_parser("verify", help="every file on disk against what its stage wrote")
+    verify.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="such as data/demo; default everything")
+    verify.set_defaults(run=_verify)
 
     times = commands.add_parser("times", help="seconds of each stage's last run here")
     times.set_defaults(run=_times)
@@ -145,6 +149,20 @@ def _new(arguments: argparse.Namespace) -> None:
     log.info(
         "params.yaml: added `%s:` and the rows %s; read it through, then: dvc repro", arguments.name, ", ".join(rows)
     )
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from slt.errors import StoreError
+    from slt.verify import verify
+
+    result = verify(arguments.paths)
+    for path in result.absent:
+        log.warning("%s: not on disk; `dvc repro` or `dvc checkout` brings it", path)
+    for fault in result.faults:
+        log.error("%s", fault)
+    if result.faults:
+        raise StoreError(f"{len(result.faults)} faults in {result.files} files")
+    log.info("%d files, %.2f GB: as their stages wrote them", result.files, result.bytes / 1e9)
 
 
 def _times(arguments: argparse.Namespace) -> None:
