@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint deps env check report how2sign-sample seeds
+.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -58,6 +58,23 @@ how2sign-sample: env
 	  -S '+run.rows.h2s-sign2semtext={$(H2S), decoder: sltr, system: sign2semtext, seed: 1, baseline: h2s-sign2text}' \
 	  -S '+run.rows.h2s-sign2semtext-frames={$(H2S), decoder: sltr, system: sign2semtext_frames, seed: 1, baseline: h2s-sign2text}'
 	$(BIN)/python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
+
+# PHOENIX-2014T's sentences written from their true SEMs: the one figure of the paper that needs no video. Small enough
+# for a CPU; needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
+P := phoenix14t
+phoenix-ceiling: env
+	$(BIN)/dvc exp run -S 'run.datasets=[$(P)]' -S '~run.targets' -S '~run.sem2text' -S '~run.rows' -S '+run.rows={}' \
+	  -S '+run.targets={$(P)-e5: {dataset: $(P), teacher: e5}}' \
+	  -S '+run.sem2text={$(P)-e5-sltr: {dataset: $(P), teacher: e5, decoder: sltr}}' \
+	  -S $(P).corpus.options.text_only=true \
+	  -S '+$(P).teachers.e5={model: "raw:models/multilingual-e5-small-de-en", size: 384, prompt: "query: ", normalize: true, center: true}' \
+	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.dev_sentences=300 \
+	  -S $(P).wikipedia.max_sentences=5000 \
+	  -S $(P).decoders.sltr.layers=2 -S $(P).decoders.sltr.width=256 -S $(P).decoders.sltr.heads=4 \
+	  -S $(P).decoders.sltr.ffn=1024 -S $(P).decoders.sltr.vocabulary=3000 -S $(P).sem2text.training.lr=2.0e-3 \
+	  -S $(P).sem2text.training.warmup_steps=100 -S $(P).sem2text.training.max_steps=2000 \
+	  -S $(P).sem2text.training.micro_batch=2048 -S $(P).sem2text.training.validate_every=500 \
+	  ceiling@$(P)-e5-sltr
 
 # The demo's rows with two further seeds of phase 3, and docs/demo-seeds.md from the table of all three.
 SEEDS := 2 3
