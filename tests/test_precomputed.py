@@ -26,8 +26,8 @@ from slt.manifest import SPLITS, Clip, read_features_source, write_manifest
 from slt.model_folder import save_neighbours
 from slt.pickles import read_pickle
 from slt.precomputed import make_precomputed
+from slt.reports import Notes, gloss_mark
 from slt.store import read_json
-from slt.tables import Notes, _gloss_mark
 from slt.tokenizer import train_tokenizer
 from slt.translate import ClipTranslator
 
@@ -336,7 +336,7 @@ def test_features_that_saw_gloss_cannot_be_called_gloss_free(manifest: Path) -> 
 def test_a_table_names_the_features_that_saw_gloss(manifest: Path) -> None:
     provenance = make_precomputed(PAMI0, manifest, Path("features"))["backbone"]
     notes = Notes()
-    assert _gloss_mark({"provenance": provenance}, notes)
+    assert gloss_mark({"provenance": provenance}, notes)
     assert "not gloss-free: its features come from pami0, whose training saw gloss" in "\n".join(notes.lines())
 
 
