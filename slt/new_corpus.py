@@ -26,7 +26,7 @@ def add_dataset(name: str, like: str, options: OwnConfig, language: str | None, 
     """Add dataset ``name`` to params.yaml and return the names of its rows.
 
     Its section is that of ``like`` but for ``corpus``, which reads ``options`` with :mod:`slt.corpora.own`; languages
-    are ``like``'s where None. It is run with ``like``'s first teacher and decoder and all its systems.
+    are ``like``'s where None. It is run with ``like``'s first teacher and decoder and those of its systems that need no gloss.
 
     Raises ConfigError, and leaves the file as it was, when the name is taken or none, when ``like`` or a table is not
     there, or when the file is laid out in a way that text cannot be added to.
@@ -75,12 +75,14 @@ def add_dataset(name: str, like: str, options: OwnConfig, language: str | None, 
 
 
 def _runs(name: str, template: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The entries of ``run``: targets, sem2text, and a row per system, each against sign2text where there is one."""
+    """The entries of ``run``: targets, sem2text, a row per gloss-free system, each against sign2text where there is one."""
     teacher, decoder = next(iter(template["teachers"])), next(iter(template["decoders"]))
     baseline = f"{name}-sign2text" if "sign2text" in template["systems"] else None
     pair = {"dataset": name, "teacher": teacher}
     rows = {}
-    for system in template["systems"]:
+    for system, recipe in template["systems"].items():
+        if recipe.get("gloss_weight"):  # few corpora have glosses; where one has, the row is a line by hand
+            continue
         row = f"{name}-{system.replace('_', '-')}"
         against = baseline if row != baseline else None
         rows[row] = {
