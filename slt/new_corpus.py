@@ -26,7 +26,8 @@ def add_dataset(name: str, like: str, options: OwnConfig, language: str | None, 
     """Add dataset ``name`` to params.yaml and return the names of its rows.
 
     Its section is that of ``like`` but for ``corpus``, which reads ``options`` with :mod:`slt.corpora.own`; languages
-    are ``like``'s where None. It is run with ``like``'s first teacher and decoder and those of its systems that need no gloss.
+    are ``like``'s where None. It is run with ``like``'s first teacher and decoder and those of its systems that need no
+    gloss.
 
     Raises ConfigError, and leaves the file as it was, when the name is taken or none, when ``like`` or a table is not
     there, or when the file is laid out in a way that text cannot be added to.
@@ -75,7 +76,7 @@ def add_dataset(name: str, like: str, options: OwnConfig, language: str | None, 
 
 
 def _runs(name: str, template: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The entries of ``run``: targets, sem2text, a row per gloss-free system, each against sign2text where there is one."""
+    """The entries of ``run``: targets, sem2text, a row per gloss-free system; sign2text, if any, is the baseline."""
     teacher, decoder = next(iter(template["teachers"])), next(iter(template["decoders"]))
     baseline = f"{name}-sign2text" if "sign2text" in template["systems"] else None
     pair = {"dataset": name, "teacher": teacher}
