@@ -63,9 +63,9 @@ how2sign-sample: env
 # for a CPU; needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
 P := phoenix14t
 phoenix-ceiling: env
-	$(BIN)/dvc exp run -S 'run.datasets=[$(P)]' -S '~run.targets' -S '~run.sem2text' -S '~run.rows' -S '+run.rows={}' \
-	  -S '+run.targets={$(P)-e5: {dataset: $(P), teacher: e5}}' \
-	  -S '+run.sem2text={$(P)-e5-sltr: {dataset: $(P), teacher: e5, decoder: sltr}}' \
+	$(BIN)/dvc exp run -S 'run.datasets=[demo,$(P)]' \
+	  -S '+run.targets.$(P)-e5={dataset: $(P), teacher: e5}' \
+	  -S '+run.sem2text.$(P)-e5-sltr={dataset: $(P), teacher: e5, decoder: sltr}' \
 	  -S $(P).corpus.options.text_only=true \
 	  -S '+$(P).teachers.e5={model: "raw:models/multilingual-e5-small-de-en", size: 384, prompt: "query: ", normalize: true, center: true}' \
 	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.dev_sentences=300 \
