@@ -88,7 +88,7 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     """
     device = device_name()
     model = phase.model.to(device)
-    optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr)
+    optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
     steps = _Steps(phase.lengths, config, seed)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
