@@ -27,9 +27,10 @@ from av.video.reformatter import Interpolation
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
 
 from slt.config.data import FeaturesConfig, FramesConfig
-from slt.frames import ShardTask, make_frames, make_shard, workers
+from slt.frames import ShardTask, make_frames, make_shard
 from slt.manifest import Clip, write_manifest
 from slt.store import read_json, write_table
+from slt.workers import worker_count
 
 FRAMES = FramesConfig(size=112, fit="stretch", stride=1, quality=95, clips_per_shard=100)
 FEATURES = FeaturesConfig(
@@ -196,7 +197,7 @@ def child(stage: str) -> None:
     # not this process' ru_maxrss, which starts at the size of the process that started it
     status = Path("/proc/self/status").read_text(encoding="ascii")
     used = int(status.partition("VmHWM:")[2].split()[0])
-    processes = min(workers(), -(-clips // config.clips_per_shard)) if stage == "frames" else 1
+    processes = min(worker_count(), -(-clips // config.clips_per_shard)) if stage == "frames" else 1
     if processes > 1:
         used += processes * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(used / 1024)

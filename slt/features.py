@@ -20,6 +20,7 @@ from slt.backbone import Backbone
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, StoreError
 from slt.feature_set import INDEX, SCHEMA, check_shard
+from slt.run_log import executed
 from slt.stage import progress
 from slt.store import (
     file_sha256,
@@ -72,6 +73,7 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
                 check_shard(frames / shard["file"], shard["sha256"])
                 table = yield from _shard_features(model, frames / shard["file"], counts)
                 write_table(path, table, {**provenance, "record": counts})
+                executed(work, "shard", path.name)
             records.append({"file": path.name, "sha256": file_sha256(path), **counts})
 
     total = sum(-(-shard["frames"] // config.batch) for shard in source["shards"])

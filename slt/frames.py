@@ -3,14 +3,9 @@
 import dataclasses
 import json
 import logging
-import multiprocessing
-import os
-import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,10 @@ import pyarrow.parquet as pq
 
 from slt import images, media, video
 from slt.config.data import FramesConfig
-from slt.errors import ConfigError, DataError, StoreError
+from slt.errors import DataError, StoreError
 from slt.manifest import SPLITS, Clip, read_manifest
 from slt.paths import resolve
+from slt.run_log import executed
 from slt.stage import progress
 from slt.store import (
     canonical,
@@ -37,6 +33,7 @@ from slt.store import (
     work_folder,
     write_json,
 )
+from slt.workers import process_pool, worker_count
 
 log = logging.getLogger("slt.frames")
 
@@ -114,51 +111,20 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     return index
 
 
-def workers() -> int:
-    """Processes to decode with: ``SLT_WORKERS``, else one per core. No parameter: shards are the same."""
-    given = os.environ.get("SLT_WORKERS") or str(os.cpu_count() or 1)
-    if not given.isdigit() or int(given) < 1:
-        raise ConfigError(f"SLT_WORKERS is `{given}`; set it to a whole number of processes, or unset it")
-    return int(given)
-
-
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     """Records of all shards, in the order in which they are done."""
-    count = min(workers(), len(tasks))
+    count = min(worker_count(), len(tasks))
     if count <= 1:
         yield from map(make_shard, tasks)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks held by FFmpeg's and Arrow's threads
-    try:
-        with ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
-            futures = [pool.submit(make_shard, task) for task in tasks]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker of the frames stage was killed (out of memory?); set SLT_WORKERS lower and run `dvc repro` "
-            "again: complete shards are taken up"
-        ) from error
-
-
-def _start_worker(parent: int) -> None:
-    """One thread per worker, and no worker that outlives its stage."""
-    cv2.setNumThreads(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    with process_pool(count) as pool:
+        for future in as_completed([pool.submit(make_shard, task) for task in tasks]):
+            yield future.result()
 
 
 def make_shard(task: ShardTask) -> ShardRecord:
     """Write one shard, or take up the complete one of an earlier run, and return its record."""
+    cv2.setNumThreads(1)  # one core a worker
     if task.path.exists():
         record = _taken_up(task.path)
         if record is not None:
@@ -178,6 +144,7 @@ def make_shard(task: ShardTask) -> ShardRecord:
             counts[clip.split] += 1
             shard.add(clip.id, encoded)
         shard.record.update(splits=dict(counts), dropped=dropped, other_length=other_length)
+    executed(task.path.parent, "shard", task.path.name)
     return _record(task.path, shard.record)
 
 

@@ -36,12 +36,17 @@ def asked_to_stop() -> int | None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within this block a first signal is noted, not raised: the block asks :func:`asked_to_stop` and stops itself."""
+    """Within this block a first signal is noted, not raised: the block asks :func:`asked_to_stop` and stops itself.
+
+    One that the block did not ask for stops the process where the block ends.
+    """
     _State.deferring = True
     try:
         yield
     finally:
         _State.deferring = False
+    if _State.asked is not None:
+        raise Stopped(_State.asked)
 
 
 def handle_signals() -> None:

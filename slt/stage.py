@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from slt import lifecycle
+from slt import lifecycle, resources
 from slt.errors import SltError
 from slt.paths import work_root
 
@@ -26,9 +26,9 @@ def configure_logging() -> None:
 def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
     """Run a stage's ``main`` with one ``--key VALUE`` option per key and exit; the process's whole life.
 
-    An SltError becomes one line on stderr and exit code 2; a stage stopped by SIGTERM or Ctrl-C exits with
-    128 + signal, its work kept. The seconds taken are appended to ``stage-times.jsonl`` in the work root: they are no
-    result, so they stay out of ``metrics/``.
+    An SltError, a full disk or a lack of memory becomes one line on stderr and exit code 2; a stage stopped by SIGTERM
+    or Ctrl-C exits with 128 + signal, its work kept. The seconds taken are appended to ``stage-times.jsonl`` in the
+    work root: they are no result, so they stay out of ``metrics/``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=main.__doc__)
     for key in keys:
@@ -47,6 +47,13 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
         raise
     except SltError as error:
         log.error("%s: %s", label, error)
+        sys.exit(2)
+    except Exception as error:
+        line = resources.explain(error)
+        if line is None:
+            raise
+        log.error("%s: %s", label, line)
+        log.debug("%s", label, exc_info=error)
         sys.exit(2)
     seconds = round(time.time() - started, 1)
     log.info("%s: done in %.1f s", label, seconds)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from slt.config.data import TeacherConfig
 from slt.errors import DataError
 from slt.manifest import read_manifest
+from slt.run_log import executed
 from slt.sem_space import SemSpace, mean_pairwise_cosine
 from slt.store import fingerprint, publish, read_json, read_table, work_folder, write_json, write_table
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
@@ -37,6 +38,7 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
         {"id": [clip.id for clip in clips], "sem": pa.array(pack_vectors(raw), type=pa.binary(4 * teacher.size))}
     )
     write_table(work / "targets.parquet", table, teacher.provenance())
+    executed(work, "table", "targets.parquet")
     write_json(work / "sem_space.json", space.to_json())
     write_json(
         work / "targets.json",

@@ -20,6 +20,7 @@ from slt import lifecycle
 from slt.batching import epoch_batches
 from slt.config.train import TrainingConfig
 from slt.errors import DataError
+from slt.run_log import executed
 from slt.stage import device_name, progress
 from slt.store import replacing
 
@@ -92,9 +93,10 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     run = _resume(work, model, optimiser)
     steps = _Steps(phase.lengths, config, seed)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
-    while run.step < config.max_steps and not run.stopped_early:
-        with lifecycle.deferred():
+    with lifecycle.deferred():
+        while run.step < config.max_steps and not run.stopped_early:
             _step(phase, config, run, model, optimiser, steps, seed, device)
+            executed(work, "step", run.step)
             next(bar, None)
             validated = run.step % config.validate_every == 0 or run.step == config.max_steps
             if validated:
@@ -102,12 +104,13 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
                 run.curves += losses
                 run.sums.clear()
                 _validate(phase, config, run, model, work)
-            if validated or lifecycle.asked_to_stop():
+            number = lifecycle.asked_to_stop()
+            if validated or number:
                 state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)}
                 _save(work / "checkpoint.pt", state)
-        if number := lifecycle.asked_to_stop():
-            log.warning("step %d of %d is in %s", run.step, config.max_steps, work / "checkpoint.pt")
-            raise lifecycle.Stopped(number)
+            if number:
+                log.warning("step %d of %d is in %s", run.step, config.max_steps, work / "checkpoint.pt")
+                raise lifecycle.Stopped(number)
     model.load_state_dict(torch.load(work / "best.pt", map_location=device, weights_only=True)["model"])
     model.eval()
     log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)
@@ -173,11 +176,19 @@ def _accumulate(
     for index, part in enumerate(parts):
         torch.manual_seed(int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> 1))
         moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in part.items()}
-        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
-            losses = phase.losses(moved)
-        total = sum(weight * loss / counts[name] for name, (loss, weight) in losses.items())
-        assert isinstance(total, Tensor)
-        total.backward()  # type: ignore[no-untyped-call]
+        try:
+            with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+                losses = phase.losses(moved)
+            total = sum(weight * loss / counts[name] for name, (loss, weight) in losses.items())
+            assert isinstance(total, Tensor)
+            total.backward()  # type: ignore[no-untyped-call]
+        except torch.OutOfMemoryError as error:
+            items = micro_batches[index]
+            raise DataError(
+                f"step {step}: out of memory on {device} with a micro-batch of {len(items)} items,"
+                f" {sum(phase.lengths[i] for i in items)} frames or tokens; lower training.micro_batch (now"
+                f" {config.micro_batch}) and raise training.accumulate (now {config.accumulate}) by the same factor"
+            ) from error
         for name, (loss, _) in losses.items():
             values[name] = values.get(name, 0.0) + float(loss.detach()) / counts[name]
     return values

@@ -30,6 +30,7 @@ from slt.config.data import WikipediaConfig
 from slt.errors import DataError, StoreError
 from slt.manifest import read_manifest
 from slt.paths import resolve
+from slt.run_log import executed
 from slt.stage import progress
 from slt.store import (
     file_sha256,
@@ -234,6 +235,7 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
             sems = pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))
             cut = teacher.truncated - before
             write_table(path, part.append_column("sem", sems), {**teacher.provenance(), "truncated": cut})
+            executed(work, "shard", path.name)
         truncated += read_metadata(path)["truncated"]
         counts = Counter(part.column("split").to_pylist())
         shards.append({"file": path.name, "train": counts["train"], "dev": counts["dev"]})

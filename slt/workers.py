@@ -2,12 +2,15 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import FrameType
 
+from slt import lifecycle
 from slt.errors import ConfigError, DataError
 
 
@@ -26,15 +29,27 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Spawned, not forked: a fork may copy a lock that a thread of Arrow, FFmpeg or OpenCV holds.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
     try:
         yield pool
     except BrokenProcessPool as error:
+        if number := lifecycle.asked_to_stop():  # Ctrl-C reached the worker first
+            raise lifecycle.Stopped(number) from error
         raise DataError(
-            "a worker process was killed (out of memory?); set SLT_WORKERS lower and run the same command again"
+            "a worker process was killed (out of memory?); set SLT_WORKERS lower and run the same command again: "
+            "what is finished is taken up"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, _leave)
+    _die_with_parent()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)  # Ctrl-C goes to the whole group: what is to be said about it, the parent says
 
 
 def _die_with_parent() -> None:

@@ -9,6 +9,7 @@ from slt.decoding import Search
 from slt.evaluations import Info, Point, write_evaluation
 from slt.manifest import read_manifest
 from slt.model_folder import load_model, load_training
+from slt.run_log import executed
 from slt.scoring import score_folder
 from slt.stage import device_name, run
 from slt.store import discard, fingerprint, publish, work_folder
@@ -38,6 +39,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     out = work / name.name
     scores = score_folder(records, config, language=language)
     write_evaluation(out, records, info, scores, [Point(*point) for point in curves])
+    executed(work, "evaluation", name.name)
     publish(out, name)
     discard(work)
 

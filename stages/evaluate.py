@@ -12,6 +12,7 @@ from slt.decoding import Search
 from slt.evaluations import Info, Point, check_clips, write_evaluation
 from slt.feature_set import FeatureSet
 from slt.model_folder import load_model, load_training
+from slt.run_log import executed
 from slt.scoring import score_folder
 from slt.stage import device_name, run
 from slt.store import discard, fingerprint, publish, work_folder
@@ -58,6 +59,7 @@ def main(row: str) -> None:
     check_clips(records, [*dev.clips, *test.clips], row)
     scores = score_folder(records, config, sems, language=language)
     write_evaluation(work / "out", records, info, scores, [Point(*point) for point in curves], sems)
+    executed(work, "evaluation", row)
     publish(work / "out", paths.evaluation_dir(row))
     discard(work)
 

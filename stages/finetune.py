@@ -12,7 +12,7 @@ from slt.finetune import Finetune, join
 from slt.gloss import gloss_vocabulary, training_glosses
 from slt.model_folder import load_model, save_model, save_neighbours
 from slt.stage import run
-from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.tokenizer import load_tokenizer
 from slt.training import train
@@ -37,6 +37,7 @@ def main(row: str) -> None:
     manifest = paths.corpus_dir(dataset) / "manifest.parquet"
     hashes = [file_sha256(manifest), *(folder_sha256(path) for path in inputs)]
     settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, max_tokens]
+    settings.append(code_sha256(__file__))
     work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
     features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])

@@ -14,7 +14,7 @@ from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
 from slt.sem2text import Sem2text, new_decoder
 from slt.stage import run
-from slt.store import discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.training import train
 from slt.wikipedia import WikipediaText
@@ -38,6 +38,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
         source = Source.open(decoder_config.pretrained, f"{where}.pretrained")
     key = fingerprint(
         "sem2text",
+        code_sha256(__file__),
         asdict(config),
         asdict(parallel),
         asdict(decoder_config),

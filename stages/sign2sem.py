@@ -11,7 +11,7 @@ from slt.feature_set import FeatureSet
 from slt.model_folder import save_model
 from slt.sign2sem import Sign2sem, new_encoder
 from slt.stage import run
-from slt.store import discard, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, discard, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.training import train
 
@@ -26,6 +26,7 @@ def main(dataset: str, teacher: str) -> None:
     inputs = [paths.features_dir(dataset), paths.targets_dir(dataset, teacher)]
     key = fingerprint(
         "sign2sem",
+        code_sha256(__file__),
         [asdict(part) for part in (config, parallel, frames, teacher_config)],
         [folder_sha256(path) for path in inputs],
     )
