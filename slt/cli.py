@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="KEY=VALUE",
         help="for all variants, as dvc exp run -S",
     )
+    experiment.add_argument("--label", help="of a table of its own, for another teacher, decoder or -S")
     experiment.add_argument("--dry", action="store_true", help="print the commands, run nothing")
     experiment.set_defaults(run=_experiment)
 
@@ -197,6 +198,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
             teacher=arguments.teacher,
             decoder=arguments.decoder,
             overrides=tuple(arguments.set_param),
+            label=arguments.label,
         )
         if experiment.name == SEM_MAP:
             from slt.experiments_sem_map import run_sem_map
@@ -210,7 +212,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
                     overridden(trial.overrides)  # a variant that would not run is not printed
                     sys.stdout.write(shlex.join(trial.command) + "\n")
             else:
-                run_experiment(experiment, planned)
+                run_experiment(experiment, planned, choice, shlex.join(["slt", *sys.argv[1:]]))
         if arguments.dry:
             return
     from slt.experiments_report import REPORT, write_report

@@ -76,6 +76,8 @@ class Choice:
     decoder: str | None = None
     overrides: tuple[str, ...] = ()
     """of all variants, in DVC's form; the parameters that :func:`trials` is given have them already"""
+    label: str | None = None
+    """keeps results apart that differ in teacher, decoder or overrides: part of every name"""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
         wanted = choice.values.get(axis.name) or tuple(axis.default(params, dataset))
         settings.append([axis.read(value, params, dataset) for value in wanted])
     own_seed = lookup(params, f"{dataset}.sign2sem.seed")
+    named = [dataset, experiment.name, *([choice.label] if choice.label else [])]
     planned = []
     for seed in choice.seeds or (own_seed,):
         for point in itertools.product(*settings):
@@ -134,7 +137,7 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
             rows, added = _rows(params, dataset, systems, used, decoder, seed)
             planned.append(
                 Trial(
-                    name=_name(dataset, experiment.name, *labels.values(), f"seed{seed}"),
+                    name=_name(*named, *labels.values(), f"seed{seed}"),
                     dataset=dataset,
                     labels=labels,
                     seed=seed,

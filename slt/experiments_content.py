@@ -3,14 +3,15 @@
 An entry holds all that the report prints, and what it takes to make it again: command, overrides, seed, commit.
 """
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slt.errors import DataError, StoreError
+from slt.errors import ConfigError, DataError, StoreError
 from slt.evaluations import SPLITS, Evaluation
-from slt.experiments import Experiment, Trial
+from slt.experiments import Choice, Experiment, Trial
 from slt.store import read_json
 from slt.tables import check_comparable, compare, main_condition
 
@@ -28,17 +29,32 @@ class Result:
     evaluations: dict[str, Evaluation]
 
 
-def result_path(experiment: str, dataset: str) -> Path:
-    return FOLDER / f"{dataset}-{experiment}.json"
+def result_path(experiment: str, dataset: str, label: str | None = None) -> Path:
+    """The file of an experiment's results; ConfigError for a label that is no plain word, since it names the file."""
+    if label is not None and not re.fullmatch(r"[A-Za-z0-9]+", label):
+        raise ConfigError(f"--label {label}: letters and digits only")
+    return FOLDER / f"{'-'.join(filter(None, (dataset, experiment, label)))}.json"
 
 
-def read_results(path: Path, experiment: str, dataset: str) -> dict[str, Any]:
-    """What an experiment's file holds; an empty frame when there is none yet."""
+def read_results(experiment: str, dataset: str, choice: Choice) -> dict[str, Any]:
+    """What an experiment's file holds; an empty frame when there is none yet.
+
+    Raises StoreError for another file, and ConfigError when its results were made with another teacher, decoder or
+    overrides of all variants: a table of both would compare more than its axes say.
+    """
+    path = result_path(experiment, dataset, choice.label)
+    setting = {"teacher": choice.teacher, "decoder": choice.decoder, "overrides": list(choice.overrides)}
     if not path.is_file():
-        return {"experiment": experiment, "dataset": dataset, "runs": {}}
+        head = {"experiment": experiment, "dataset": dataset, "label": choice.label}
+        return {**head, "setting": setting, "invocations": [], "runs": {}}
     content = read_json(path)
     if not isinstance(content, dict) or (content.get("experiment"), content.get("dataset")) != (experiment, dataset):
         raise StoreError(f"{path}: not the results of {experiment} on {dataset}; move it away")
+    if content["setting"] != setting:
+        raise ConfigError(
+            f"{path}: made with {content['setting']}, now asked for with {setting}; give these a name of their own"
+            " (--label), or delete the file"
+        )
     return content
 
 
@@ -51,7 +67,7 @@ def add_result(content: dict[str, Any], experiment: Experiment, result: Result, 
     if content.setdefault("interval", interval) != interval:
         raise DataError(
             f"{result.trial.name}: other interval settings than the results before it; remove"
-            f" {result_path(content['experiment'], content['dataset'])} and run the experiment again"
+            f" {result_path(content['experiment'], content['dataset'], content['label'])} and run the experiment again"
         )
     content["axes"] = list(result.trial.labels)
     trial, runs = result.trial, content["runs"]

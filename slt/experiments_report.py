@@ -88,7 +88,7 @@ def write_report(folder: Path = FOLDER, report: Path = REPORT) -> list[Path]:
 
 
 def _plot_name(content: dict[str, Any]) -> str:
-    return f"{content['dataset']}-{content['experiment']}.png"
+    return result_path(content["experiment"], content["dataset"], content.get("label")).with_suffix(".png").name
 
 
 def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
@@ -105,7 +105,8 @@ def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
     ]
     for content in contents:
         experiment = EXPERIMENTS[content["experiment"]]
-        lines += [f"## {experiment.text.title} ({content['dataset']})", "", experiment.text.shows, ""]
+        of = ", ".join(filter(None, (content["dataset"], content.get("label"))))
+        lines += [f"## {experiment.text.title} ({of})", "", experiment.text.shows, ""]
         lines += _sem_map_table(content) if experiment.name == SEM_MAP else _table(content, notes)
         if _plot_name(content) in drawn:
             lines += [f"![{experiment.name} on {content['dataset']}]({FOLDER.name}/{_plot_name(content)})", ""]
@@ -193,19 +194,17 @@ def _sem_map_table(content: dict[str, Any]) -> list[str]:
 
 
 def _made_by(content: dict[str, Any]) -> list[str]:
-    again = f"slt experiment {content['experiment']} --dataset {content['dataset']}"
     if content["experiment"] == SEM_MAP:
-        return [f"Made at {content['commit'][:10]}; `{again}`."]
-    runs = in_order(content)
-    commits = sorted({run["commit"][:10] for run in runs})
+        return [f"Made at {content['commit'][:10]}: `slt experiment {SEM_MAP} --dataset {content['dataset']}`."]
+    commits = sorted({run["commit"][:10] for run in content["runs"].values()})
     mixed = " (not one: compare across them with care)" if len(commits) > 1 else ""
-    file = result_path(content["experiment"], content["dataset"])
+    file = result_path(content["experiment"], content["dataset"], content["label"])
     return [
-        f"Made at {', '.join(commits)}{mixed}; `{again}`, which runs {len(runs)} variants like this one; all"
-        f" commands, with seeds and overrides, are in [{file.name}]({FOLDER.name}/{file.name}).",
+        f"Made at {', '.join(commits)}{mixed}; each variant's command, seed and overrides are in"
+        f" [{file.name}]({FOLDER.name}/{file.name}).",
         "",
         "```sh",
-        runs[-1]["command"],
+        *content["invocations"],
         "```",
     ]
 
@@ -238,7 +237,7 @@ def figure_of(content: dict[str, Any]) -> Any:
     panel.set_ylim(bottom=0)
     panel.set_xlabel(", ".join(content["axes"]) + (" (evenly spaced)" if joined else ""))
     panel.set_ylabel("test BLEU")
-    panel.set_title(f"{content['dataset']}: {experiment.name}", loc="left", fontsize=11)
+    panel.set_title(Path(_plot_name(content)).stem, loc="left", fontsize=11)
     panel.grid(axis="y", color="0.9")
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     return figure

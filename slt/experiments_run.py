@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -22,7 +21,7 @@ from slt.config.base import PARAMS
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
 from slt.evaluations import Evaluation, read_evaluation
-from slt.experiments import CEILING, Experiment, Params, Trial
+from slt.experiments import CEILING, Choice, Experiment, Params, Trial
 from slt.experiments_content import Result, add_result, read_results, result_path
 from slt.stage import progress
 from slt.store import write_json
@@ -60,8 +59,8 @@ def head() -> str:
     return _git("rev-parse", "HEAD")
 
 
-def run_experiment(experiment: Experiment, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Run what is not there yet and keep every result as soon as it is there; the experiment's content.
+def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choice, invocation: str) -> None:
+    """Run what is not there yet and keep every result as soon as it is there; ``invocation`` is the user's command.
 
     Raises ConfigError when code or parameters are not committed or a variant's parameters are not sound (before
     anything runs), and DataError when a trial fails: the same command then goes on with that trial.
@@ -69,8 +68,10 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial]) -> dict[str,
     head()
     dataset = trials[0].dataset
     expected = {trial.name: overridden(trial.overrides) for trial in trials}
-    path = result_path(experiment.name, dataset)
-    content = read_results(path, experiment.name, dataset)
+    path = result_path(experiment.name, dataset, choice.label)
+    content = read_results(experiment.name, dataset, choice)
+    if invocation not in content["invocations"]:
+        content["invocations"].append(invocation)
     baselines: dict[int, Result] = {}
     for trial in progress(trials, experiment.name, len(trials), "variant"):
         revision = find(trial, expected[trial.name])
@@ -87,7 +88,6 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial]) -> dict[str,
         first = baselines.setdefault(trial.seed, result)
         add_result(content, experiment, result, first)
         write_json(path, content)
-    return content
 
 
 def find(trial: Trial, expected: Params) -> str | None:

@@ -158,7 +158,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def keep(names: dict[str, str], seed: int = 1, ceiling: bool = False) -> dict[str, Any]:
     """A result file of the experiment `loss`: per variant, the fake row that plays sign2semtext."""
     path = result_path("loss", "demo")
-    content = read_results(path, "loss", "demo")
+    content = read_results("loss", "demo", Choice())
+    content["invocations"] = ["slt experiment loss --dataset demo"]
     first: Result | None = None
     for variant, row in names.items():
         rows = {"sign2semtext": row}
@@ -189,7 +190,10 @@ def test_the_table_holds_the_scores_and_the_paired_difference(folders: Path) -> 
         assert f"{score['value']:.2f} ± {score['half_width']:.2f}" in text
     assert f"{comparison['bleu']['difference']:+.2f} [{comparison['bleu']['low']:+.2f}" in text
     assert EXPERIMENTS["loss"].text.limits in text and "gloss-free" in text and "ceiling: true SEMs" in text
-    assert "cccccccccc" in text and "dvc exp run --temp -n demo-loss-cosine-seed1 -S demo.x=1" in text
+    assert "cccccccccc" in text and "slt experiment loss --dataset demo" in text
+    assert runs["demo-loss-cosine-seed1"]["command"].startswith(
+        "dvc exp run --temp -n demo-loss-cosine-seed1 -S demo.x=1"
+    )
 
 
 def test_the_report_is_made_of_the_kept_files_alone(folders: Path) -> None:
@@ -233,13 +237,24 @@ def test_another_interval_setting_is_not_mixed_in(folders: Path) -> None:
         keep({"cosine": "c-multitask"})
 
 
+def test_results_of_another_decoder_or_override_are_kept_apart(folders: Path) -> None:
+    keep({"mse": "b-pipeline"})
+    for other in (Choice(decoder="mbart"), Choice(overrides=("demo.x=1",))):
+        with pytest.raises(ConfigError, match=r"demo-loss\.json: made with .*--label"):
+            read_results("loss", "demo", other)
+    assert read_results("loss", "demo", Choice(decoder="mbart", label="mbart"))["runs"] == {}
+    assert planned("loss", label="mbart")[0].name == "demo-loss-mbart-mse-seed1"
+    with pytest.raises(ConfigError, match="letters and digits only"):
+        result_path("loss", "demo", "../x")
+
+
 def test_a_file_that_is_no_result_is_named(folders: Path) -> None:
     with pytest.raises(DataError, match="no result yet"):
         write_report()
     path = result_path("loss", "demo")
     write_json(path, {"experiment": "teachers"})
     with pytest.raises(StoreError, match=r"demo-loss\.json: not the results of loss on demo"):
-        read_results(path, "loss", "demo")
+        read_results("loss", "demo", Choice())
     path.write_text(json.dumps([1]))
     with pytest.raises(StoreError, match="not the results of an experiment"):
         write_report()
