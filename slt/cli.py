@@ -204,7 +204,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
             from slt.experiments_sem_map import run_sem_map
 
             if not arguments.dry:
-                run_sem_map(params, arguments.dataset, head())
+                run_sem_map(params, arguments.dataset, head(), choice.label)
         else:
             planned = trials(experiment, params, arguments.dataset, choice)
             if arguments.dry:

@@ -88,7 +88,7 @@ def write_report(folder: Path = FOLDER, report: Path = REPORT) -> list[Path]:
 
 
 def _plot_name(content: dict[str, Any]) -> str:
-    return result_path(content["experiment"], content["dataset"], content.get("label")).with_suffix(".png").name
+    return result_path(content["experiment"], content["dataset"], content["label"]).with_suffix(".png").name
 
 
 def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
@@ -105,7 +105,7 @@ def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
     ]
     for content in contents:
         experiment = EXPERIMENTS[content["experiment"]]
-        of = ", ".join(filter(None, (content["dataset"], content.get("label"))))
+        of = ", ".join(filter(None, (content["dataset"], content["label"])))
         lines += [f"## {experiment.text.title} ({of})", "", experiment.text.shows, ""]
         lines += _sem_map_table(content) if experiment.name == SEM_MAP else _table(content, notes)
         if _plot_name(content) in drawn:
@@ -195,7 +195,8 @@ def _sem_map_table(content: dict[str, Any]) -> list[str]:
 
 def _made_by(content: dict[str, Any]) -> list[str]:
     if content["experiment"] == SEM_MAP:
-        return [f"Made at {content['commit'][:10]}: `slt experiment {SEM_MAP} --dataset {content['dataset']}`."]
+        label = f" --label {content['label']}" if content["label"] else ""
+        return [f"Made at {content['commit'][:10]}: `slt experiment {SEM_MAP} --dataset {content['dataset']}{label}`."]
     commits = sorted({run["commit"][:10] for run in content["runs"].values()})
     mixed = " (not one: compare across them with care)" if len(commits) > 1 else ""
     file = result_path(content["experiment"], content["dataset"], content["label"])

@@ -33,8 +33,10 @@ MAPPED = ("as predicted", "rotation (train)")
 log = logging.getLogger("slt.experiments")
 
 
-def run_sem_map(params: Params, dataset: str, commit: str) -> dict[str, Any]:
+def run_sem_map(params: Params, dataset: str, commit: str, label: str | None = None) -> None:
     """Figures and planes of each row that predicts SEMs, kept in the experiment's file; rows that do not are named.
+
+    A ``label`` keeps the maps of another checkout apart, such as a branch made of one variant of another experiment.
 
     Raises DataError when a row is not evaluated yet or the dataset has none that predicts SEMs.
     """
@@ -42,7 +44,9 @@ def run_sem_map(params: Params, dataset: str, commit: str) -> dict[str, Any]:
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
     features = FeatureSet.open(paths.features_dir(dataset))
-    content: dict[str, Any] = {"experiment": SEM_MAP, "dataset": dataset, "commit": commit, "rows": {}, "without": []}
+    path = result_path(SEM_MAP, dataset, label)
+    content: dict[str, Any] = {"experiment": SEM_MAP, "dataset": dataset, "label": label, "commit": commit}
+    content |= {"rows": {}, "without": []}
     for name, row in progress(rows.items(), SEM_MAP, len(rows), "row"):
         evaluation = read_evaluation(paths.evaluation_dir(name))
         sems = evaluation.sems
@@ -73,8 +77,7 @@ def run_sem_map(params: Params, dataset: str, commit: str) -> dict[str, Any]:
         log.info("%s: %d test clips, %d alignments", name, len(sems.ids), len(aligned) - 1)
     if not content["rows"]:
         raise DataError(f"no row of {dataset} in run.rows predicts SEMs; add one whose system reads or learns them")
-    write_json(result_path(SEM_MAP, dataset), content)
-    return content
+    write_json(path, content)
 
 
 def _plane(sems: Sems) -> dict[str, list[list[float]]] | None:
