@@ -17,6 +17,24 @@ from slt.errors import ConfigError, DataError
 from slt.stage import device_name
 from slt.weights import resolve_weights, single_weight_file, weights_sha256
 
+GEM = "gem"
+GEM_POWER = 3.0  # Radenović et al. 2018
+TIMM_POOLS = {"avg+max": "catavgmax", GEM: ""}
+"""what timm calls a pool of ours that it does not know by our name; gem is none of timm's, so it hands over the map"""
+
+
+class GemPool(nn.Module):
+    """Generalised mean over a feature map: the root of the mean of powers; values below zero count as zero."""
+
+    def forward(self, x_BFHW: torch.Tensor) -> torch.Tensor:
+        if x_BFHW.ndim != 4:
+            raise ConfigError(
+                f"features.pool: {GEM} needs a feature map (B x F x H x W), which this backbone does not give "
+                f"(it gives {x_BFHW.ndim} dimensions); take another pool"
+            )
+        # in float32, since bfloat16 has three digits, which powers eat up; the floor keeps roots away from zero
+        return x_BFHW.float().clamp(min=1e-6).pow(GEM_POWER).mean((2, 3)).pow(1 / GEM_POWER)
+
 
 class Backbone:
     """A timm model without its classifier, as the features stage and ``slt translate`` run it.
@@ -40,6 +58,8 @@ class Backbone:
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = (1 / (255 * std)).view(1, 3, 1, 1).to(device)
         self._shift = (-mean / std).view(1, 3, 1, 1).to(device)
+        if config.pool == GEM:
+            model = nn.Sequential(model, GemPool())
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
@@ -51,8 +71,9 @@ class Backbone:
         Raises ConfigError for a name timm does not know or weights that do not fit it, DataError for missing ones.
         """
         weights = resolve_weights(config.weights)
+        pool = TIMM_POOLS.get(config.pool, config.pool)
         try:
-            model: Any = timm.create_model(config.backbone, pretrained=False, global_pool=config.pool)
+            model: Any = timm.create_model(config.backbone, pretrained=False, global_pool=pool or "avg")
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             close = ", ".join(timm.list_models(f"*{config.backbone.split('_')[-1]}*")[:5])
             raise ConfigError(
@@ -61,7 +82,7 @@ class Backbone:
             ) from error
         path = single_weight_file(weights)
         load_weights(model, path, config.backbone)
-        model.reset_classifier(0, config.pool)
+        model.reset_classifier(0, pool)
         return cls(config, size, model, weights_sha256(path), torch.device(device or device_name()))
 
     @property

@@ -1,7 +1,8 @@
-"""The ``slt`` command: translate, score, add a dataset, check params.yaml, verify what is on disk, show times."""
+"""The ``slt`` command: translate, score, add a dataset, run experiments, check params.yaml, verify, show times."""
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -67,6 +68,31 @@ def main(argv: list[str] | None = None) -> None:
     new.add_argument("--language", help="of the text, ISO 639-1 (default: as DATASET's)")
     new.add_argument("--sign-language", help="ISO 639-3 (default: as DATASET's)")
     new.set_defaults(run=_new)
+
+    experiment = commands.add_parser(
+        "experiment",
+        help="run one of the paper's experiments on any dataset; its result lands in docs/experiments.md",
+        description="Every variant is a DVC experiment in a temporary checkout: the workspace stays as it is.",
+    )
+    experiment.add_argument("name", nargs="?", metavar="NAME", help="see --list; without one: make the report anew")
+    experiment.add_argument("--list", action="store_true", help="the experiments, what they show, their axes")
+    experiment.add_argument("--dataset", metavar="DATASET", help="a dataset section of params.yaml")
+    experiment.add_argument("--seeds", metavar="N,N", help="of all three phases (default: the dataset's own, once)")
+    experiment.add_argument("--values", nargs="+", default=[], metavar="[AXIS=]V,V", help="points of an axis")
+    experiment.add_argument("--systems", metavar="S,S", help="entries of the dataset's systems")
+    experiment.add_argument("--teacher", help="default: that of the dataset's first line in run.sem2text")
+    experiment.add_argument("--decoder", help="default: that of the dataset's first line in run.sem2text")
+    experiment.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for all variants, as dvc exp run -S",
+    )
+    experiment.add_argument("--label", help="of a table of its own, for another teacher, decoder or -S")
+    experiment.add_argument("--dry", action="store_true", help="print the commands, run nothing")
+    experiment.set_defaults(run=_experiment)
 
     verify = commands.add_parser("verify", help="every file on disk against what its stage wrote")
     verify.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="such as data/demo; default everything")
@@ -149,6 +175,51 @@ def _new(arguments: argparse.Namespace) -> None:
     log.info(
         "params.yaml: added `%s:` and the rows %s; read it through, then: dvc repro", arguments.name, ", ".join(rows)
     )
+
+
+def _experiment(arguments: argparse.Namespace) -> None:
+    from slt.config.base import read_params
+    from slt.errors import ConfigError
+    from slt.experiments import EXPERIMENTS, SEM_MAP, Choice, experiment_named, read_numbers, read_values, trials
+    from slt.experiments_run import head, overridden, run_experiment
+
+    if arguments.list:
+        sys.stdout.write("\n".join(experiment.describe() for experiment in EXPERIMENTS.values()) + "\n")
+        return
+    if arguments.name is not None:
+        experiment = experiment_named(arguments.name)
+        if arguments.dataset is None:
+            raise ConfigError(f"slt experiment {experiment.name}: name a dataset, as in --dataset demo")
+        params = overridden(arguments.set_param) if arguments.set_param else read_params()
+        choice = Choice(
+            seeds=read_numbers("--seeds", arguments.seeds),
+            values=read_values(experiment, arguments.values),
+            systems=tuple(arguments.systems.split(",")) if arguments.systems else (),
+            teacher=arguments.teacher,
+            decoder=arguments.decoder,
+            overrides=tuple(arguments.set_param),
+            label=arguments.label,
+        )
+        if experiment.name == SEM_MAP:
+            from slt.experiments_sem_map import run_sem_map
+
+            if not arguments.dry:
+                run_sem_map(params, arguments.dataset, head(), choice.label)
+        else:
+            planned = trials(experiment, params, arguments.dataset, choice)
+            if arguments.dry:
+                for trial in planned:
+                    overridden(trial.overrides)  # a variant that would not run is not printed
+                    sys.stdout.write(shlex.join(trial.command) + "\n")
+            else:
+                run_experiment(experiment, planned, choice, shlex.join(["slt", *sys.argv[1:]]))
+        if arguments.dry:
+            return
+    from slt.experiments_report import REPORT, write_report
+
+    for path in write_report():
+        log.info("%s", path)
+    log.info("%s: made anew", REPORT)
 
 
 def _verify(arguments: argparse.Namespace) -> None:

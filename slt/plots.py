@@ -35,15 +35,15 @@ def write_plots(results: Sequence[DatasetResults], folder: Path) -> None:
         stale.unlink()
     shown = [result for result in results if result.rows]
     if shown:
-        _save(bleu_intervals(shown), folder / "bleu_intervals.png")
-        _save(bleu_length_figure(shown), folder / "bleu_by_length.png")
+        save_figure(bleu_intervals(shown), folder / "bleu_intervals.png")
+        save_figure(bleu_length_figure(shown), folder / "bleu_by_length.png")
     trained = [result for result in shown if any(True for _ in training_curves([result]))]
     if trained:
-        _save(training_figure(trained), folder / "training.png")
+        save_figure(training_figure(trained), folder / "training.png")
     for result in shown:
         mapped = next((row for row in result.rows.values() if row.sems is not None), None)
         if mapped is not None and mapped.sems is not None and len(mapped.sems.ids) >= MAP_LEAST:
-            _save(sem_map(mapped.name, mapped.sems), folder / f"sem_map_{result.dataset}.png")
+            save_figure(sem_map(mapped.name, mapped.sems), folder / f"sem_map_{result.dataset}.png")
 
 
 def training_curves(results: Iterable[DatasetResults]) -> Iterable[tuple[str, str, int, float]]:
@@ -70,7 +70,7 @@ def bleu_by_length(results: Iterable[DatasetResults]) -> Iterable[tuple[Any, ...
 def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
     """Test and dev BLEU of each row with its interval, a panel per dataset; ceilings as vertical lines."""
     heights = [len(result.rows) + 1.2 for result in results]
-    figure, panels = _panels(len(results), 8.0, sum(0.45 * height + 0.75 for height in heights), heights)
+    figure, panels = stacked_panels(len(results), 8.0, sum(0.45 * height + 0.75 for height in heights), heights)
     for panel, result in zip(panels, results, strict=True):
         names = list(result.rows)
         for split, offset, style in (
@@ -81,8 +81,8 @@ def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
             for i, name in enumerate(names):
                 score = score_of(result.rows[name], split, "model", "bleu")
                 if score["value"] is not None:
-                    arms = _arms(*(np.array([score[key]]) for key in ("value", "low", "high")))
-                    panel.errorbar([score["value"]], [i + offset], xerr=arms, color=_colour(i), **style)
+                    arms = error_arms(*(np.array([score[key]]) for key in ("value", "low", "high")))
+                    panel.errorbar([score["value"]], [i + offset], xerr=arms, color=colour(i), **style)
         for i, (name, ceiling) in enumerate(result.ceilings.items()):
             value = score_of(ceiling, "test", "oracle_sem", "bleu")["value"]
             if value is not None:
@@ -100,7 +100,7 @@ def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
 
 def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
     """Test BLEU by length of the reference, a panel per dataset, rows side by side with intervals."""
-    figure, panels = _panels(len(results), 8.0, 3.4 * len(results))
+    figure, panels = stacked_panels(len(results), 8.0, 3.4 * len(results))
     for panel, result in zip(panels, results, strict=True):
         points = list(bleu_by_length([result]))
         counts = {words: n for _, _, words, n, *_ in points}
@@ -111,7 +111,7 @@ def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
             x = [buckets.index(point[2]) + (i - (len(names) - 1) / 2) * 0.7 / max(len(names), 4) for point in own]
             value, low, high = (np.array([float(point[k]) for point in own]) for k in (4, 5, 6))
             style = {"fmt": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2, "linewidth": 1.2}
-            panel.errorbar(x, value, yerr=_arms(value, low, high), color=_colour(i), label=name, **style)
+            panel.errorbar(x, value, yerr=error_arms(value, low, high), color=colour(i), label=name, **style)
         panel.set_xticks(range(len(buckets)), [f"{words}\nn={counts[words]}" for words in buckets])
         panel.set_ylim(bottom=0)
         panel.set_xlabel("words in the reference")
@@ -124,14 +124,14 @@ def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
 
 def training_figure(results: Sequence[DatasetResults]) -> Any:
     """Dev BLEU over optimiser steps, a line per row, a panel per dataset."""
-    figure, panels = _panels(len(results), 8.0, 3.4 * len(results))
+    figure, panels = stacked_panels(len(results), 8.0, 3.4 * len(results))
     for panel, result in zip(panels, results, strict=True):
         for i, (name, row) in enumerate(result.rows.items()):
             points = [(point.step, point.value) for point in row.curves if point.series == DEV_BLEU]
             if points:
                 steps, values = zip(*points, strict=True)
                 style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linewidth": 1.5}
-                panel.plot(steps, values, color=_colour(i), label=name, **style)
+                panel.plot(steps, values, color=colour(i), label=name, **style)
         panel.set_ylim(bottom=0)
         panel.set_xlabel("optimiser step")
         panel.set_ylabel("dev BLEU (greedy)")
@@ -146,6 +146,15 @@ def sem_map(name: str, sems: Sems) -> Any:
 
     Short lines mean that a clip lands by its own sentence; one predicted heap far from the true ones means collapse.
     """
+    predicted, true = sem_plane(sems)
+    figure, (panel,) = stacked_panels(1, 6.5, 6.0)
+    draw_plane(panel, predicted, true)
+    panel.set_title(f"{name}: {len(true)} test clips, t-SNE", loc="left", fontsize=11)
+    return figure
+
+
+def sem_plane(sems: Sems) -> tuple[np.ndarray, np.ndarray]:
+    """Where up to 100 predicted SEMs and their true ones lie in one plane, both clips × 2 (t-SNE of unit vectors)."""
     from sklearn.manifold import TSNE
 
     # evenly over the ids, because neighbouring ids often come from one broadcast
@@ -155,29 +164,34 @@ def sem_map(name: str, sems: Sems) -> Any:
     both /= np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
     perplexity = min(30.0, (len(both) - 1) / 3)
     plane = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(both)
-    predicted, true = plane[:count], plane[count:]
-    figure, (panel,) = _panels(1, 6.5, 6.0)
+    return plane[:count], plane[count:]
+
+
+def draw_plane(panel: Any, predicted: np.ndarray, true: np.ndarray) -> None:
+    """Draw both sides of :func:`sem_plane`, pairs joined."""
     for a, b in zip(predicted, true, strict=True):
         panel.plot([a[0], b[0]], [a[1], b[1]], color="0.75", linewidth=0.8, zorder=1)
     panel.scatter(*true.T, s=30, facecolors="white", edgecolors=COLOURS[0], linewidths=1.3, label="true SEM", zorder=2)
     panel.scatter(*predicted.T, s=26, color=COLOURS[1], marker="^", label="predicted SEM", zorder=3)
     panel.set_xticks([])
     panel.set_yticks([])
-    panel.set_title(f"{name}: {count} test clips, t-SNE", loc="left", fontsize=11)
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, frameon=False, fontsize=9)
-    return figure
 
 
-def _arms(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def error_arms(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Arms of error bars, 2 × points; none where a bootstrap interval does not reach the value itself."""
     return np.maximum([value - low, high - value], 0)
 
 
-def _colour(i: int) -> str:
+def colour(i: int) -> str:
+    """The i-th colour, starting again after the last."""
     return COLOURS[i % len(COLOURS)]
 
 
-def _panels(count: int, width: float, height: float, ratios: Sequence[float] | None = None) -> tuple[Any, list[Any]]:
+def stacked_panels(
+    count: int, width: float, height: float, ratios: Sequence[float] | None = None
+) -> tuple[Any, list[Any]]:
+    """A figure of ``count`` panels below each other, and its panels; sizes in inches."""
     from matplotlib.figure import Figure  # without pyplot: then PNGs are drawn by Agg, and no display is asked for
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -187,7 +201,8 @@ def _panels(count: int, width: float, height: float, ratios: Sequence[float] | N
     return figure, list(axes[:, 0])
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, atomically, without a software version or date."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
 

@@ -1,5 +1,6 @@
 """Phase 2: a decoder learns to write the sentence that a SEM stands for, from monolingual text alone."""
 
+import hashlib
 import logging
 from typing import Any
 
@@ -68,6 +69,15 @@ class Sem2text:
 
     def validate(self) -> dict[str, float]:
         return {"bleu": greedy_bleu(self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems)}
+
+
+def chosen_sentences(texts: list[str], sems: np.ndarray, share: float) -> tuple[list[str], np.ndarray]:
+    """The share of the sentences and of their SEMs (n, S) that ``sem2text.monolingual`` leaves, in their order."""
+    if share == 1:
+        return texts, sems
+    ranked = sorted(range(len(texts)), key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
+    kept = sorted(ranked[: max(1, round(share * len(texts)))])
+    return [texts[i] for i in kept], sems[kept]
 
 
 def text_tensors(decoder: TextDecoder, ids: list[list[int]]) -> tuple[Tensor, Tensor]:

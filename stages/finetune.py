@@ -1,12 +1,19 @@
 """Stage finetune: sign2sem and sem2text joined and trained end to end, one row of the table."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from slt import paths
 from slt.clips import load_clips
 from slt.config.base import lookup, read_params, section
 from slt.config.run import row_config
-from slt.config.train import FinetuneConfig, ParallelConfig, Sign2semConfig, SystemConfig, decoder_section
+from slt.config.train import (
+    FinetuneConfig,
+    ParallelConfig,
+    Sign2semConfig,
+    SystemConfig,
+    decoder_section,
+    decoder_training,
+)
 from slt.feature_set import FeatureSet
 from slt.finetune import Finetune, join
 from slt.gloss import gloss_vocabulary, training_glosses
@@ -27,7 +34,9 @@ def main(row: str) -> None:
     config = section(FinetuneConfig, params, f"{dataset}.finetune")
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     sign2sem = section(Sign2semConfig, params, f"{dataset}.sign2sem")
-    max_tokens = decoder_section(params, f"{dataset}.decoders.{row_.decoder}").max_tokens
+    where = f"{dataset}.decoders.{row_.decoder}"
+    decoder = decoder_section(params, where)
+    config = replace(config, training=decoder_training(config.training, decoder, where))
     inputs = [
         paths.features_dir(dataset),
         paths.targets_dir(dataset, row_.teacher),
@@ -36,7 +45,7 @@ def main(row: str) -> None:
     ]
     manifest = paths.corpus_dir(dataset) / "manifest.parquet"
     hashes = [file_sha256(manifest), *(folder_sha256(path) for path in inputs)]
-    settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, max_tokens]
+    settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, decoder.max_tokens]
     settings.append(code_sha256(__file__))
     work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
@@ -48,12 +57,21 @@ def main(row: str) -> None:
     tokenizer = load_tokenizer(inputs[3])
     glosses = None
     if system.gloss_weight:
-        where = f"{dataset}.systems"
-        systems = {name: section(SystemConfig, params, f"{where}.{name}") for name in lookup(params, where)}
+        recipes = f"{dataset}.systems"
+        systems = {name: section(SystemConfig, params, f"{recipes}.{name}") for name in lookup(params, recipes)}
         glosses = gloss_vocabulary(training_glosses(train_clips.clips, row_.system, dataset, systems))
     model = join(load_model(inputs[2]), load_model(inputs[3]), system, row_.seed, glosses)
     phase = Finetune(
-        model, tokenizer, system, config, sign2sem.loss, positions, max_tokens, train_clips, dev_clips, row_.seed
+        model,
+        tokenizer,
+        system,
+        config,
+        sign2sem.loss,
+        positions,
+        decoder.max_tokens,
+        train_clips,
+        dev_clips,
+        row_.seed,
     )
     done = train(phase, config.training, row_.seed, work)
     notes = {"shortened_train_clips": train_clips.shortened, **phase.notes(done)}

@@ -1,6 +1,6 @@
 """Stage sem2text: monolingual text and its SEMs to a text decoder."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -8,11 +8,17 @@ from slt import paths
 from slt.clips import chosen_clips
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
-from slt.config.train import ParallelConfig, PretrainedDecoderConfig, Sem2textConfig, decoder_section
+from slt.config.train import (
+    ParallelConfig,
+    PretrainedDecoderConfig,
+    Sem2textConfig,
+    decoder_section,
+    decoder_training,
+)
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
-from slt.sem2text import Sem2text, new_decoder
+from slt.sem2text import Sem2text, chosen_sentences, new_decoder
 from slt.stage import run
 from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
@@ -27,6 +33,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     where = f"{dataset}.decoders.{decoder}"
     decoder_config = decoder_section(params, where)
+    config = replace(config, training=decoder_training(config.training, decoder_config, where))
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
     inputs = [
         paths.corpus_dir(dataset) / "manifest.parquet",
@@ -50,7 +57,8 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
 
     clips = read_manifest(inputs[0])
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
-    texts, sems = wikipedia.texts("train"), targets.space.apply(wikipedia.sems("train"))
+    texts, sems = chosen_sentences(wikipedia.texts("train"), wikipedia.sems("train"), config.monolingual)
+    sems = targets.space.apply(sems)
     own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
     own_texts = [clip.text for clip in own]
     # finetune writes the corpus' sentences, whether or not they are trained on here

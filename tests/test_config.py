@@ -1,14 +1,16 @@
 """A wrong parameter is one error that names its key and what to do."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slt.config.base import lookup, read_params
+from slt.config.base import lookup, read_params, section
 from slt.config.run import read_run, row_config
 from slt.config.schema import check
+from slt.config.train import FinetuneConfig, Sem2textConfig, decoder_section, decoder_training
 from slt.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +43,7 @@ def test_the_committed_parameters_are_sound(params: dict[str, Any]) -> None:
         ("demo.frames.quality", 101, r"demo\.frames: quality must be 1 to 100"),
         ("demo.teachers.minilm", None, r"demo\.teachers\.minilm: expected a mapping"),
         ("demo.corpus.max_dropped", {"train": 0}, r"demo\.corpus: max_dropped needs"),
+        ("demo.sem2text.monolingual", 0.0, r"demo\.sem2text: monolingual must be above 0 and at most 1"),
         ("demo.weights", {}, r"unknown section `demo\.weights`"),
         ("typo", 3, r"typo: expected a dataset section"),
         ("run.datasets", "demo", r"run\.datasets"),
@@ -61,6 +64,32 @@ def test_a_wrong_parameter_is_named(params: dict[str, Any], key: str, value: Any
 def test_a_missing_key_is_named(params: dict[str, Any]) -> None:
     del params["demo"]["sign2sem"]["encoder"]["heads"]
     with pytest.raises(ConfigError, match=r"missing key `demo\.sign2sem\.encoder\.heads` \(int\)"):
+        check(params)
+
+
+def test_a_decoders_own_training_holds_for_both_phases_and_the_rest_is_the_datasets(params: dict[str, Any]) -> None:
+    datasets = {"sem2text": Sem2textConfig, "finetune": FinetuneConfig}
+    for phase, cls in datasets.items():
+        training = section(cls, params, f"phoenix14t.{phase}").training
+        own = [decoder_section(params, f"phoenix14t.decoders.{name}") for name in ("sltr", "mbart")]
+        assert decoder_training(training, own[0], "phoenix14t.decoders.sltr") == training
+        lowered = decoder_training(training, own[1], "phoenix14t.decoders.mbart")
+        assert lowered == dataclasses.replace(training, lr=3.0e-5) != training
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"learning_rate": 1.0}, r"unknown key `demo\.decoders\.sltr\.training\.learning_rate`"),
+        ({"lr": "fast"}, r"demo\.decoders\.sltr\.training\.lr: expected a number"),
+        ({"max_steps": 60}, r"demo\.decoders\.sltr\.training: warmup_steps must be smaller than max_steps"),
+    ],
+)
+def test_a_wrong_training_of_a_decoder_is_found_before_it_trains(
+    params: dict[str, Any], value: dict[str, Any], message: str
+) -> None:
+    params["demo"]["decoders"]["sltr"]["training"] = value
+    with pytest.raises(ConfigError, match=message):
         check(params)
 
 

@@ -15,7 +15,7 @@ import torch
 from test_video import pictures, write_video
 
 from slt import features as features_module
-from slt.backbone import Backbone
+from slt.backbone import Backbone, GemPool
 from slt.config.data import FeaturesConfig, FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.feature_set import FeatureSet
@@ -119,6 +119,26 @@ def test_pooling_is_timms(config: FeaturesConfig) -> None:
     configs = [replace(config, pool=pool) for pool in ("avg", "max", "avgmax")]
     average, highest, both = (Backbone.load(each, SIZE, "cpu")(frames).astype(float) for each in configs)
     assert np.allclose((average + highest) / 2, both, rtol=2e-3, atol=1e-3 * np.abs(both).max())
+
+
+def test_gem_is_the_cubic_mean_of_the_feature_map_and_avg_max_both_side_by_side(config: FeaturesConfig) -> None:
+    frames = images(3)
+    average, highest, gem, both = (
+        Backbone.load(replace(config, pool=pool), SIZE, "cpu") for pool in ("avg", "max", "gem", "avg+max")
+    )
+    pixels = (frames / 255 - np.array(average.mean)) / np.array(average.std)
+    with torch.inference_mode():
+        model = average.model.forward_features(torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float()).double().numpy()
+    expected = (np.maximum(model, 0) ** 3).mean((2, 3)) ** (1 / 3)
+    assert np.allclose(gem(frames), expected, rtol=5e-3, atol=1e-2 * expected.max())
+    assert gem.dim == average.dim and not np.allclose(gem(frames), average(frames), rtol=5e-3, atol=1e-2)
+    assert both.dim == 2 * average.dim
+    assert np.array_equal(both(frames), np.concatenate([average(frames), highest(frames)], axis=1))
+
+
+def test_gem_needs_a_feature_map(config: FeaturesConfig) -> None:
+    with pytest.raises(ConfigError, match="gem needs a feature map"):
+        GemPool()(torch.zeros(2, 7, 8))
 
 
 def test_safetensors_load_by_name_with_or_without_classifier(config: FeaturesConfig, tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ def rows(*stages: str) -> set[str]:
             "demo.systems.sign2semtext_frames.sem_weight=0.5",
             {"finetune@demo-sign2semtext-frames", "evaluate@demo-sign2semtext-frames"},
         ),
+        ("+demo.sem2text.monolingual=0.5", {"sem2text@demo-minilm-sltr"}),
+        ("+demo.decoders.sltr.training={lr: 0.001}", {"sem2text@demo-minilm-sltr"} | rows("finetune")),
         ("demo.evaluate.beam=3", rows("evaluate") | {"ceiling@demo-minilm-sltr"}),
         ("run.rows.demo-sign2text.seed=2", {"finetune@demo-sign2text", "evaluate@demo-sign2text", "tables"}),
     ],
@@ -199,6 +201,31 @@ def test_changing_a_rows_weight_reruns_that_row_and_the_tables_alone(clone: Path
     shown = shell(clone, "dvc", "exp", "show", "--only-changed", "--drop", "data/.*", "--md")
     assert "demo.systems.sign2semtext_frames.sem_weight" in shown.stdout
     assert "data/" not in shown.stdout
+
+
+def test_an_experiment_runs_beside_the_workspace_and_is_found_again(clone: Path) -> None:
+    before = shell(clone, "git", "status", "--porcelain", "--untracked-files=no").stdout
+    override = "+demo.decoders.sltr.training={max_steps: 4}"
+    command = (sys.executable, "-m", "slt.cli", "experiment", "loss", "--dataset", "demo", "--values", "cosine")
+    command += ("--systems", "sign2semtext_frames", "-S", override)
+    for said in ("running demo-loss-cosine-seed1", "demo-loss-cosine-seed1 is there already"):
+        done = shell(clone, *command)
+        assert done.returncode == 0 and said in done.stderr, done.stderr
+    assert shell(clone, "git", "status", "--porcelain", "--untracked-files=no").stdout == before
+    run = json.loads((clone / "docs/experiments/demo-loss.json").read_text())["runs"]["demo-loss-cosine-seed1"]
+    assert run["results"]["sign2semtext_frames"]["training"]["steps"] == 4
+    assert run["overrides"] == [override, "demo.sign2sem.loss=cosine"]
+    assert "| cosine" in (clone / "docs/experiments.md").read_text()
+
+
+def test_the_sem_map_reads_finished_rows(clone: Path) -> None:
+    done = shell(clone, sys.executable, "-m", "slt.cli", "experiment", "sem-map", "--dataset", "demo")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((clone / "docs/experiments/demo-sem-map.json").read_text())
+    table = json.loads((clone / "metrics/demo.json").read_text())["rows"]
+    assert sorted([*content["rows"], *content["without"]]) == sorted(KEEP)
+    as_predicted = content["rows"][KEEP[1]]["alignments"]["as predicted"]
+    assert as_predicted.items() >= table[KEEP[1]]["diagnostics"]["test"]["retrieval"].items()
 
 
 def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:

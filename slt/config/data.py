@@ -56,8 +56,9 @@ class FeaturesConfig:
     weights: str
     """package:<name>, hub:<id>@<revision>, raw:<path> below SLT_RAW, or a local path; of precomputed features their
     name, for the tables"""
-    pool: Literal["avg", "max", "avgmax"]
-    """global pooling over the feature map (timm's names; avgmax is their mean)"""
+    pool: Literal["avg", "max", "avgmax", "gem", "avg+max"]
+    """global pooling over the feature map: mean, maximum, the mean of both, generalised mean with p = 3 (the default of
+    Radenović et al. 2018, who introduced it for images), or mean and maximum side by side: twice as many features"""
     batch: int
     """frames per forward pass, formed inside a shard so that bytes do not depend on who computes which shard"""
     precision: Literal["float32", "bfloat16"]

@@ -13,7 +13,10 @@ from slt.config.train import (
     Sem2textConfig,
     Sign2semConfig,
     SystemConfig,
+    TrainingConfig,
     decoder_class,
+    decoder_section,
+    decoder_training,
 )
 from slt.errors import ConfigError
 
@@ -49,4 +52,9 @@ def check(params: dict[str, Any]) -> None:
                 raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")
             for entry, value in sections[name].items():
                 parse(decoder_class(value) if cls is DecoderConfig else cls, value, f"{dataset}.{name}.{entry}")
+        for entry in sections["decoders"]:
+            key = f"{dataset}.decoders.{entry}"
+            for phase in ("sem2text", "finetune"):  # both take what the entry sets itself
+                training = section(TrainingConfig, params, f"{dataset}.{phase}.training")
+                decoder_training(training, decoder_section(params, key), key)
     read_run(params)

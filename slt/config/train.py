@@ -1,6 +1,6 @@
 """Parameters of the three training phases and of the models that they train."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from slt.config.base import lookup, parse
@@ -116,6 +116,8 @@ class DecoderConfig:
     """memory positions that the SEM is projected to"""
     pretrained: None = None
     """an entry that names a model here is a :class:`PretrainedDecoderConfig`, with other keys"""
+    training: dict[str, object] | None = None
+    """as for a pretrained decoder"""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,9 @@ class PretrainedDecoderConfig:
     """memory positions that the SEM is projected to; 1 for mBART"""
     layers: int | None = None
     """keep the first so many decoder layers; null keeps all"""
+    training: dict[str, object] | None = None
+    """any keys of a training section, which hold for this decoder's sem2text and its rows' finetune in place of the
+    dataset's: published weights want lower rates than a decoder from scratch beside them; null changes nothing"""
 
     def __post_init__(self) -> None:
         if self.layers is not None and self.layers < 1:
@@ -158,6 +163,15 @@ def decoder_section(params: dict[str, Any], key: str) -> DecoderConfig | Pretrai
     return parse(decoder_class(entry), entry, key)
 
 
+def decoder_training(
+    training: TrainingConfig, decoder: DecoderConfig | PretrainedDecoderConfig, key: str
+) -> TrainingConfig:
+    """A phase's training with what the decoder entry at ``key`` sets itself; ConfigError names a key that is none."""
+    if decoder.training is None:
+        return training
+    return parse(TrainingConfig, {**asdict(training), **decoder.training}, f"{key}.training")
+
+
 @dataclass(frozen=True)
 class Sem2textConfig:
     """Phase 2: SEM to text."""
@@ -168,6 +182,13 @@ class Sem2textConfig:
     """standard deviation of Gaussian noise on the input SEM (1.0 is the targets' own root mean square)"""
     training: TrainingConfig
     seed: int
+    monolingual: float = 1.0
+    """share of the monolingual training sentences, chosen by their hash, so that a smaller share is part of a larger
+    one; the held-out sentences stay the same"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.monolingual <= 1:
+            raise ValueError("monolingual must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""The figures of an experiment as kept in ``docs/experiments/<dataset>-<name>.json``: one entry per trial.
+
+An entry holds all that the report prints, and what it takes to make it again: command, overrides, seed, commit.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slt.errors import ConfigError, DataError, StoreError
+from slt.evaluations import SPLITS, Evaluation
+from slt.experiments import Choice, Experiment, Trial
+from slt.store import read_json
+from slt.tables import check_comparable, compare, main_condition
+
+FOLDER = Path("docs/experiments")
+METRICS = ("bleu", "chrf")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial: ``revision`` is DVC's commit of it, ``commit`` the one that it was made at."""
+
+    trial: Trial
+    revision: str
+    commit: str
+    evaluations: dict[str, Evaluation]
+
+
+def result_path(experiment: str, dataset: str, label: str | None = None) -> Path:
+    """The file of an experiment's results; ConfigError for a label that is no plain word, since it names the file."""
+    if label is not None and not re.fullmatch(r"[A-Za-z0-9]+", label):
+        raise ConfigError(f"--label {label}: letters and digits only")
+    return FOLDER / f"{'-'.join(filter(None, (dataset, experiment, label)))}.json"
+
+
+def read_results(experiment: str, dataset: str, choice: Choice) -> dict[str, Any]:
+    """What an experiment's file holds; an empty frame when there is none yet.
+
+    Raises StoreError for another file, and ConfigError when its results were made with another teacher, decoder or
+    overrides of all variants: a table of both would compare more than its axes say.
+    """
+    path = result_path(experiment, dataset, choice.label)
+    setting = {"teacher": choice.teacher, "decoder": choice.decoder, "overrides": list(choice.overrides)}
+    if not path.is_file():
+        head = {"experiment": experiment, "dataset": dataset, "label": choice.label}
+        return {**head, "setting": setting, "invocations": [], "runs": {}}
+    content = read_json(path)
+    if not isinstance(content, dict) or (content.get("experiment"), content.get("dataset")) != (experiment, dataset):
+        raise StoreError(f"{path}: not the results of {experiment} on {dataset}; move it away")
+    if content["setting"] != setting:
+        raise ConfigError(
+            f"{path}: made with {content['setting']}, now asked for with {setting}; give these a name of their own"
+            " (--label), or delete the file"
+        )
+    return content
+
+
+def add_result(content: dict[str, Any], experiment: Experiment, result: Result, first: Result) -> None:
+    """Add a trial's figures; ``first`` is the trial of the same seed that others are compared with.
+
+    Raises DataError when two trials were scored on different clips, references or interval settings.
+    """
+    interval = next(iter(result.evaluations.values())).scores["interval"]
+    if content.setdefault("interval", interval) != interval:
+        raise DataError(
+            f"{result.trial.name}: other interval settings than the results before it; remove"
+            f" {result_path(content['experiment'], content['dataset'], content['label'])} and run the experiment again"
+        )
+    content["axes"] = list(result.trial.labels)
+    trial, runs = result.trial, content["runs"]
+    runs[trial.name] = {
+        "position": runs[trial.name]["position"] if trial.name in runs else len(runs),
+        "labels": trial.labels,
+        "seed": trial.seed,
+        "teacher": trial.teacher,
+        "decoder": trial.decoder,
+        "command": shlex.join(trial.command),
+        "overrides": list(trial.overrides),
+        "commit": result.commit,
+        "revision": result.revision,
+        "results": {
+            name: {**figures(evaluation), "comparison": _comparison(experiment, result, name, first)}
+            for name, evaluation in result.evaluations.items()
+        },
+    }
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """What is kept of an evaluation: scores with intervals, retrieval by predicted SEM, how its training ended."""
+    condition = main_condition(evaluation)
+    retrieval = evaluation.scores["diagnostics"].get("test", {}).get("retrieval", {})
+    return {
+        "clips": {split: len(evaluation.select(split, condition)) for split in SPLITS},
+        "scores": {
+            split: {metric: evaluation.scores[split][condition][metric] for metric in METRICS}
+            for split in SPLITS
+            if condition in evaluation.scores.get(split, {})
+        },
+        "retrieval": retrieval if "candidates" in retrieval else None,
+        "training": {key: evaluation.info.training[key] for key in ("steps", "plateaued")},
+        "gloss_free": evaluation.info.provenance["gloss_free"],
+        "hypotheses_sha256": evaluation.info.hypotheses_sha256,
+    }
+
+
+def _comparison(experiment: Experiment, result: Result, name: str, first: Result) -> dict[str, Any] | None:
+    """The paired test on test against what the experiment says; None for that itself."""
+    if experiment.against == "system":
+        other = next(iter(result.evaluations))
+        if other == name:
+            return None
+        label, baseline = other, result.evaluations[other]
+    else:
+        if result.trial.name == first.trial.name:
+            return None
+        label, baseline = ", ".join(first.trial.labels.values()), first.evaluations[name]
+    system = result.evaluations[name]
+    check_comparable([system, baseline])
+    test = compare({"system": system, "baseline": baseline}, {"system": "baseline"})["system"]
+    return {"baseline": label, **{metric: test[metric] for metric in METRICS}}

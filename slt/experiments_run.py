@@ -1,0 +1,163 @@
+"""Running an experiment: each trial as a DVC experiment of its own, found again by name, read back from its revision.
+
+A trial runs in a temporary checkout of HEAD (``dvc exp run --temp``), so that the workspace, its lock and its metrics
+stay as they are; DVC's cache makes whatever trials share free. A result names the commit that it was made at, therefore
+code and parameters must be committed.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from slt import paths
+from slt.config.base import PARAMS
+from slt.config.schema import check
+from slt.errors import ConfigError, DataError
+from slt.evaluations import Evaluation, read_evaluation
+from slt.experiments import CEILING, Choice, Experiment, Params, Trial
+from slt.experiments_content import Result, add_result, read_results, result_path
+from slt.stage import progress
+from slt.store import write_json
+
+PIPELINE = ("slt", "stages", "dvc.yaml", str(PARAMS))
+"""what a result follows from, besides the raw data"""
+log = logging.getLogger("slt.experiments")
+
+
+def overridden(overrides: Sequence[str], path: Path = PARAMS) -> Params:
+    """The parameters as overrides leave them, by DVC's own code; ConfigError when they do not apply or fit."""
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides  # what `dvc exp run -S` calls
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / PARAMS.name
+        copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        try:
+            apply_overrides(copy, list(overrides))
+        except DvcException as error:
+            raise ConfigError(f"{path}: the overrides {', '.join(overrides)} do not apply: {error}") from error
+        params = yaml.safe_load(copy.read_text(encoding="utf-8"))
+    check(params)
+    return dict(params)
+
+
+def head() -> str:
+    """The commit of HEAD; ConfigError when what results follow from is not committed."""
+    dirty = _git("status", "--porcelain", "--", *PIPELINE)
+    if dirty:
+        raise ConfigError(
+            f"an experiment's result names its commit, but these are not committed: {', '.join(dirty.splitlines())};"
+            " commit them first"
+        )
+    return _git("rev-parse", "HEAD")
+
+
+def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choice, invocation: str) -> None:
+    """Run what is not there yet and keep every result as soon as it is there; ``invocation`` is the user's command.
+
+    Raises ConfigError when code or parameters are not committed or a variant's parameters are not sound (before
+    anything runs), and DataError when a trial fails: the same command then goes on with that trial.
+    """
+    head()
+    dataset = trials[0].dataset
+    expected = {trial.name: overridden(trial.overrides) for trial in trials}
+    path = result_path(experiment.name, dataset, choice.label)
+    content = read_results(experiment.name, dataset, choice)
+    if invocation not in content["invocations"]:
+        content["invocations"].append(invocation)
+    baselines: dict[int, Result] = {}
+    for trial in progress(trials, experiment.name, len(trials), "variant"):
+        revision = find(trial, expected[trial.name])
+        if revision is None:
+            _forget(trial)
+            log.info("running %s", trial.name)
+            _dvc(trial)
+            revision = find(trial, expected[trial.name])
+            if revision is None:
+                raise DataError(f"{trial.name}: dvc exp run ended well but left no such experiment; see `dvc exp show`")
+        else:
+            log.info("%s is there already (%.10s)", trial.name, revision)
+        result = Result(trial, revision, _git("rev-parse", f"{revision}^"), fetch(trial, revision))
+        first = baselines.setdefault(trial.seed, result)
+        add_result(content, experiment, result, first)
+        write_json(path, content)
+
+
+def find(trial: Trial, expected: Params) -> str | None:
+    """The revision of a finished experiment of this name with these parameters and the pipeline of HEAD, if any."""
+    for line in _git(
+        "for-each-ref", "--sort=-creatordate", "--format=%(refname) %(objectname)", "refs/exps"
+    ).splitlines():
+        name, revision = line.split()
+        parts = name.split("/")  # refs/exps/<two digits>/<the rest of the commit>/<name>
+        if len(parts) != 5 or parts[4] != trial.name:
+            continue
+        found = yaml.safe_load(_git("show", f"{revision}:{PARAMS}"))
+        same_code = not _git("diff", "--name-only", parts[2] + parts[3], "HEAD", "--", *PIPELINE[:-1])
+        if found == expected and same_code:
+            return revision
+    return None
+
+
+def fetch(trial: Trial, revision: str) -> dict[str, Evaluation]:
+    """The evaluations of a finished trial by system, and its ceiling; from DVC's cache or remote."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    folders = {system: paths.evaluation_dir(row) for system, row in trial.rows.items()}
+    if trial.ceiling:
+        folders[CEILING] = paths.ceiling_dir(trial.dataset, trial.teacher, trial.decoder)
+    evaluations = {}
+    files = DVCFileSystem(".", rev=revision)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, folder in folders.items():
+            try:
+                files.get(folder.as_posix(), str(Path(temporary) / folder.name), recursive=True)
+            except (DvcException, OSError) as error:
+                raise DataError(
+                    f"{trial.name}: {folder} of revision {revision[:10]} is not in DVC's cache ({error});"
+                    f" `dvc exp remove {trial.name}` and run the experiment again"
+                ) from error
+            evaluations[name] = read_evaluation(Path(temporary) / folder.name)
+    return evaluations
+
+
+def _forget(trial: Trial) -> None:
+    """Remove an experiment of HEAD that has this name and other parameters: DVC would refuse to write over it."""
+    commit = head()
+    if _git("for-each-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/{trial.name}"):
+        log.info("%s: made with other parameters; it is run again", trial.name)
+        subprocess.run([sys.executable, "-m", "dvc", "exp", "remove", "-q", trial.name], check=True)
+
+
+def _dvc(trial: Trial) -> None:
+    raw, work = paths.raw_root().resolve(), paths.work_root().resolve()
+    environment = {
+        **os.environ,
+        # ignored folders do not travel into the temporary checkout; with one work root, a trial that was stopped
+        # inside a training goes on from its checkpoint
+        "SLT_RAW": str(raw),
+        "SLT_WORK": str(work),
+        # the stages' `python` is this one
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    done = subprocess.run([sys.executable, "-m", *trial.command], env=environment, check=False)
+    if done.returncode:
+        raise DataError(
+            f"{trial.name}: `dvc exp run` failed (exit {done.returncode}, its words are above); mend it and give the"
+            " same command again: finished variants are kept"
+        )
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"git {json.dumps(arguments)}: {done.stderr.strip()}; experiments need a git checkout")
+    return done.stdout.strip()

@@ -1,0 +1,260 @@
+"""Every experiment is commands that params.yaml accepts, and its report follows from the kept files alone."""
+
+import copy
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_tables import fake_run
+
+from slt import paths
+from slt.cli import main
+from slt.config.base import read_params
+from slt.errors import ConfigError, DataError, StoreError
+from slt.evaluations import read_evaluation
+from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Choice, Trial, experiment_named, read_values, trials
+from slt.experiments_content import Result, add_result, read_results, result_path
+from slt.experiments_report import write_report
+from slt.experiments_run import overridden
+from slt.store import read_json, write_json
+
+ROOT = Path(__file__).parent.parent
+PARAMS = read_params(ROOT / "params.yaml")
+DATASETS = [name for name in PARAMS if name != "run"]
+TRAINED = [name for name in EXPERIMENTS if name != SEM_MAP]
+POINTS = {"learning-curve": {"clips": ("20", "40", "all")}}
+"""the learning curve's own points depend on a manifest"""
+VARIED = {
+    "reconstruction": {"sem2text.train_text"},
+    "learning-curve": {"parallel.train_clips"},
+    "features": {"features.pool", "frames.size"},
+    "loss": {"sign2sem.loss"},
+    "monolingual": {"sem2text.monolingual"},
+    "teachers": set(),
+}
+
+
+def planned(name: str, dataset: str = "demo", params: dict[str, Any] = PARAMS, **chosen: Any) -> list[Trial]:
+    return trials(EXPERIMENTS[name], params, dataset, Choice(**{"values": POINTS.get(name, {}), **chosen}))
+
+
+def differences(one: Any, two: Any, key: str = "") -> set[str]:
+    """The dotted keys that differ between two parameter files."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        keys = [*one, *(name for name in two if name not in one)]
+        return set().union(*(differences(one.get(k), two.get(k), f"{key}.{k}" if key else k) for k in keys))
+    return set() if one == two else {key}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("name", TRAINED)
+def test_dvc_accepts_the_overrides_and_they_change_what_they_say(name: str, dataset: str, tmp_path: Path) -> None:
+    # DVC takes seconds for the whole file; a dataset that is not in `run` has to come with empty mappings there
+    nothing = {"datasets": [], "targets": {}, "sem2text": {}, "rows": {}}
+    alone = {"run": PARAMS["run"] if dataset == "demo" else nothing, dataset: PARAMS[dataset]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(alone, sort_keys=False))
+    found = planned(name, dataset, alone)
+    variants = [overridden(trial.overrides, tmp_path / "params.yaml") for trial in found]
+    changed = [{key for key in differences(alone, params) if not key.startswith("run.")} for params in variants]
+    assert set().union(*changed) == {f"{dataset}.{key}" for key in VARIED[name]}
+    assert [params for i, params in enumerate(variants) if params in variants[:i]] == [] or name == "teachers"
+    for trial, params in zip(found, variants, strict=True):
+        assert set(alone["run"]["rows"]) <= set(params["run"]["rows"])  # DVC breaks a mapping that it empties
+        for system, row in trial.rows.items():
+            assert params["run"]["rows"][row]["system"] == system
+            assert params["run"]["rows"][row]["teacher"] == trial.teacher
+        assert trial.stages and dataset in params["run"]["datasets"]
+
+
+def test_what_params_hold_already_is_not_trained_again() -> None:
+    first, *others = planned("loss")
+    assert first.overrides == ()
+    assert first.stages == ("evaluate@demo-sign2sem2text", "evaluate@demo-sign2semtext")
+    assert all(len(trial.overrides) == 1 for trial in others)
+    assert planned("monolingual")[0].overrides == ()
+
+
+def test_a_seed_is_that_of_all_three_phases_and_its_rows_are_its_own() -> None:
+    trial = planned("loss", seeds=(1, 2), values={"loss": ("cosine",)})[1]
+    params = overridden(trial.overrides, ROOT / "params.yaml")
+    assert (trial.seed, params["demo"]["sign2sem"]["seed"], params["demo"]["sem2text"]["seed"]) == (2, 2, 2)
+    assert all(params["run"]["rows"][row]["seed"] == 2 for row in trial.rows.values())
+    assert not set(trial.rows.values()) & set(PARAMS["run"]["rows"])
+
+
+def test_the_reconstruction_needs_no_video() -> None:
+    assert [trial.stages for trial in planned("reconstruction", "phoenix14t")] == [
+        ("ceiling@phoenix14t-multi-sltr",)
+    ] * 2
+
+
+def test_every_teacher_of_the_dataset_has_the_same_rows() -> None:
+    params = copy.deepcopy(PARAMS)
+    params["demo"]["teachers"]["other"] = {**params["demo"]["teachers"]["minilm"], "center": False}
+    first, second = planned("teachers", params=params)
+    assert (first.teacher, second.teacher) == ("minilm", "other")
+    assert list(first.rows) == list(second.rows) and "ceiling@demo-other-sltr" in second.stages
+    assert "+run.targets.demo-other={dataset: demo, teacher: other}" in second.overrides
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "message"),
+    [
+        ("loss", {"values": {"loss": ("huber",)}}, "axis loss: no value `huber`; there are: mse, cosine, siamese"),
+        ("loss", {"values": {"pool": ("avg",)}}, "has no axis `pool`; its axes: loss"),
+        ("loss", {"values": {"loss": ("mse", "mse")}}, "two variants are called `demo-loss-mse-seed1`"),
+        ("loss", {"systems": ("sign2glos",)}, "no key `demo.systems.sign2glos`"),
+        ("loss", {"teacher": "labse"}, "no key `demo.teachers.labse`"),
+        ("monolingual", {"values": {"share": ("0.1",)}}, "expected a percentage such as 10%, found `0.1`"),
+        ("monolingual", {"values": {"share": ("0%",)}}, "expected a percentage"),
+        ("learning-curve", {"values": {"clips": ("-3",)}}, "clips: expected a whole number above zero"),
+        ("learning-curve", {"values": {}}, "number of train clips is not known; run `dvc repro corpus@demo`, or"),
+        ("features", {"values": {"backbone": ("resnet18",)}}, "axis backbone: write `resnet18@<weights>`"),
+    ],
+)
+def test_a_wrong_choice_is_named(
+    name: str, chosen: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+        planned(name, **chosen)
+
+
+def test_values_name_their_axis_where_there_are_several() -> None:
+    assert read_values(experiment_named("loss"), ["mse,cosine"]) == {"loss": ("mse", "cosine")}
+    thinned = read_values(experiment_named("features"), ["pool=avg,gem", "size=64"])
+    assert thinned == {"pool": ("avg", "gem"), "size": ("64",)}
+    with pytest.raises(ConfigError, match="say of which axis, as in AXIS=avg"):
+        read_values(experiment_named("features"), ["avg"])
+    with pytest.raises(ConfigError, match="no experiment `los`; there are: reconstruction"):
+        experiment_named("los")
+
+
+def test_dry_prints_commands_that_dvc_runs_and_runs_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    main(["experiment", "loss", "--dataset", "demo", "--dry", "-S", "demo.sign2sem.training.max_steps=100"])
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 3 and all(line[:5] == ["dvc", "exp", "run", "--temp", "-n"] for line in lines)
+    assert all("demo.sign2sem.training.max_steps=100" in line for line in lines)
+    with pytest.raises(SystemExit):
+        main(["experiment", "loss", "--dataset", "demo", "--dry", "-S", "demo.sign2sem.lose=mse"])
+
+
+# --- results ---
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    fake_run(tmp_path)
+    return tmp_path
+
+
+def keep(names: dict[str, str], seed: int = 1, ceiling: bool = False) -> dict[str, Any]:
+    """A result file of the experiment `loss`: per variant, the fake row that plays sign2semtext."""
+    path = result_path("loss", "demo")
+    content = read_results("loss", "demo", Choice())
+    content["invocations"] = ["slt experiment loss --dataset demo"]
+    first: Result | None = None
+    for variant, row in names.items():
+        rows = {"sign2semtext": row}
+        name = f"demo-loss-{variant}-seed{seed}"
+        trial = Trial(name, "demo", {"loss": variant}, seed, "minilm", "sltr", ("demo.x=1",), rows, ceiling)
+        evaluations = {"sign2semtext": read_evaluation(paths.evaluation_dir(row))}
+        if ceiling:
+            evaluations[CEILING] = read_evaluation(paths.ceiling_dir("demo", "minilm", "sltr"))
+        result = Result(trial, "r" * 40, "c" * 40, evaluations)
+        first = first or result
+        add_result(content, EXPERIMENTS["loss"], result, first)
+    write_json(path, content)
+    return content
+
+
+def test_the_table_holds_the_scores_and_the_paired_difference(folders: Path) -> None:
+    content = keep({"mse": "b-pipeline", "cosine": "c-multitask"}, ceiling=True)
+    runs = content["runs"]
+    scores = {name: read_evaluation(paths.evaluation_dir(name)).scores for name in ("b-pipeline", "c-multitask")}
+    low, high = (scores[name]["test"]["model"]["bleu"] for name in scores)
+    comparison = runs["demo-loss-cosine-seed1"]["results"]["sign2semtext"]["comparison"]
+    assert comparison["baseline"] == "mse"
+    assert comparison["bleu"]["difference"] == pytest.approx(high["value"] - low["value"], abs=1e-5)
+    assert runs["demo-loss-mse-seed1"]["results"]["sign2semtext"]["comparison"] is None
+    write_report()
+    text = Path("docs/experiments.md").read_text()
+    for score in (low, high):
+        assert f"{score['value']:.2f} ± {score['half_width']:.2f}" in text
+    assert f"{comparison['bleu']['difference']:+.2f} [{comparison['bleu']['low']:+.2f}" in text
+    assert EXPERIMENTS["loss"].text.limits in text and "gloss-free" in text and "ceiling: true SEMs" in text
+    assert "cccccccccc" in text and "slt experiment loss --dataset demo" in text
+    assert runs["demo-loss-cosine-seed1"]["command"].startswith(
+        "dvc exp run --temp -n demo-loss-cosine-seed1 -S demo.x=1"
+    )
+
+
+def test_the_report_is_made_of_the_kept_files_alone(folders: Path) -> None:
+    keep({"mse": "b-pipeline", "cosine": "c-multitask"})
+    write_report()
+    report, plot = Path("docs/experiments.md"), Path("docs/experiments/demo-loss.png")
+    first = report.read_bytes(), plot.read_bytes()
+    report.unlink()
+    plot.unlink()
+    for folder in ("rows", "sem2text"):
+        (paths.DATA / "evaluations" / folder).rename(folders / folder)
+    write_report()
+    assert (report.read_bytes(), plot.read_bytes()) == first
+    content = read_json(result_path("loss", "demo"))
+    content["runs"]["demo-loss-mse-seed1"]["results"]["sign2semtext"]["scores"]["test"]["bleu"]["value"] = 99.0
+    write_json(result_path("loss", "demo"), content)
+    write_report()
+    assert "99.00 ±" in report.read_text()
+
+
+def test_seeds_are_a_mean_and_a_standard_deviation(folders: Path) -> None:
+    for seed in (1, 2, 3):
+        content = keep({"mse": "b-pipeline", "cosine": "c-multitask"}, seed)
+    for seed, value, difference in ((1, 10.0, 1.0), (2, 12.0, 3.0), (3, 17.0, 5.0)):
+        result = content["runs"][f"demo-loss-cosine-seed{seed}"]["results"]["sign2semtext"]
+        result["scores"]["test"]["bleu"]["value"] = value
+        result["comparison"]["bleu"]["difference"] = difference
+    write_json(result_path("loss", "demo"), content)
+    write_report()
+    row = next(line for line in Path("docs/experiments.md").read_text().splitlines() if line.startswith("| cosine"))
+    assert "13.00 ± 3.61" in row and "+3.00 ± 2.00" in row  # 13 and the root of 13, 3 and 2, by hand
+    assert [cell.strip() for cell in row.split("|")][3] == "3"
+
+
+def test_another_interval_setting_is_not_mixed_in(folders: Path) -> None:
+    keep({"mse": "b-pipeline"})
+    content = read_json(result_path("loss", "demo"))
+    content["interval"]["resamples"] = 50
+    write_json(result_path("loss", "demo"), content)
+    with pytest.raises(DataError, match="other interval settings"):
+        keep({"cosine": "c-multitask"})
+
+
+def test_results_of_another_decoder_or_override_are_kept_apart(folders: Path) -> None:
+    keep({"mse": "b-pipeline"})
+    for other in (Choice(decoder="mbart"), Choice(overrides=("demo.x=1",))):
+        with pytest.raises(ConfigError, match=r"demo-loss\.json: made with .*--label"):
+            read_results("loss", "demo", other)
+    assert read_results("loss", "demo", Choice(decoder="mbart", label="mbart"))["runs"] == {}
+    assert planned("loss", label="mbart")[0].name == "demo-loss-mbart-mse-seed1"
+    with pytest.raises(ConfigError, match="letters and digits only"):
+        result_path("loss", "demo", "../x")
+
+
+def test_a_file_that_is_no_result_is_named(folders: Path) -> None:
+    with pytest.raises(DataError, match="no result yet"):
+        write_report()
+    path = result_path("loss", "demo")
+    write_json(path, {"experiment": "teachers"})
+    with pytest.raises(StoreError, match=r"demo-loss\.json: not the results of loss on demo"):
+        read_results("loss", "demo", Choice())
+    path.write_text(json.dumps([1]))
+    with pytest.raises(StoreError, match="not the results of an experiment"):
+        write_report()
