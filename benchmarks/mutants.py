@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "faults"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults")]
 
 from mutation import ALLOWED, FAILURES, Mutation, Reader, Watched, mutate  # noqa: E402
 from readers import READERS  # noqa: E402

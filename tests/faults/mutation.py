@@ -162,12 +162,12 @@ class Watched:
 
 def _serve(connection: Connection) -> None:
     """The watched process: reads a folder at every request and tells what came of it."""
-    from readers import READERS
+    from readers import FAULTY, READERS
 
     logging.disable(logging.CRITICAL)
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), 2)  # C libraries write their complaints there
-    readers = {reader.name: reader for reader in READERS}
+    readers = {reader.name: reader for reader in (*READERS, FAULTY)}
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     connection.send("ready")
     while request := connection.recv():

@@ -7,6 +7,7 @@ import gzip
 import json
 import pickle
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from slt.config import schema
 from slt.config.base import parse, read_params
 from slt.config.data import CorpusConfig, FramesConfig, WikipediaConfig
 from slt.corpora import how2sign, own, phoenix14t, phoenix14t_pami0
+from slt.errors import DataError
 from slt.evaluations import _read_sems
 from slt.feature_set import INDEX, SCHEMA, FeatureSet, check_shard
 from slt.frames import ShardTask, make_shard
@@ -93,17 +95,14 @@ def write_frame_shard(folder: Path) -> None:
 def read_frame_shard(folder: Path, verified: bool) -> Any:
     shard = folder / "frames-00000.parquet"
     if verified:  # as the features stage does before it decodes
-        check_shard(shard, (folder / "sha256").read_text())
+        check_shard(shard, (folder / "sha256").read_text(), "frames.json")
     ids: list[str] = []
     lengths: list[int] = []
     return [list(features._batches(shard, 8, 32, ids, lengths)), ids, lengths]
 
 
 def write_feature_set(folder: Path) -> None:
-    rows = [
-        {"id": name, "length": 5, "width": 8, "data": noise(5, 8).astype("<f2").tobytes()}
-        for name in NAMES
-    ]
+    rows = [{"id": name, "length": 5, "width": 8, "data": noise(5, 8).astype("<f2").tobytes()} for name in NAMES]
     shard = folder / "features-00000.parquet"
     write_table(shard, pa.Table.from_pylist(rows, schema=SCHEMA), {"stage": "features"})
     record = {"file": shard.name, "sha256": file_sha256(shard), "clips": 3, "frames": 15}
@@ -163,7 +162,13 @@ def corpus(adapter: Any, folder: Path, **options: Any) -> Any:
 def write_pami0(folder: Path) -> None:
     for split, name, text in zip(SPLITS, NAMES, TEXTS, strict=True):
         records = [
-            {"name": f"{split}/{name}{i}", "signer": "s", "gloss": "REGEN", "text": text, "sign": torch.from_numpy(rows)}
+            {
+                "name": f"{split}/{name}{i}",
+                "signer": "s",
+                "gloss": "REGEN",
+                "text": text,
+                "sign": torch.from_numpy(rows),
+            }
             for i, rows in enumerate((noise(4, 6), noise(3, 6)))
         ]
         (folder / f"pami0.{split}").write_bytes(gzip.compress(pickle.dumps(records, protocol=4), mtime=0))
@@ -257,9 +262,7 @@ def dump() -> bytes:
 
 def read_source(name: str) -> Callable[[Path], Any]:
     """Documents of a Wikipedia source, cleaned as the stage cleans them."""
-    return lambda folder: wikipedia.clean_documents(
-        list(read_documents(source_files(folder / name))), CLEANING, "de"
-    )
+    return lambda folder: wikipedia.clean_documents(list(read_documents(source_files(folder / name))), CLEANING, "de")
 
 
 def write_bytes(name: str, content: bytes) -> Callable[[Path], None]:
@@ -299,6 +302,26 @@ def read_scored(name: str) -> Callable[[Path], Any]:
     return read
 
 
+def make_faulty(folder: Path) -> None:
+    (folder / "f.txt").write_text("v")
+
+
+def read_faulty(folder: Path) -> str:
+    """Fails as the file's first letter says."""
+    letter = (folder / "f.txt").read_text()
+    if letter == "b":
+        raise KeyError("a bug")
+    if letter == "u":
+        raise DataError("something is wrong")
+    if letter == "h":
+        time.sleep(60)
+    if letter == "c":
+        import ctypes
+
+        ctypes.string_at(0)
+    return letter
+
+
 def parquet_pages(valid: bytes) -> int:
     """Bytes of a Parquet file that page checksums cover: all before the footer."""
     return len(valid) - 8 - int.from_bytes(valid[-8:-4], "little")
@@ -314,7 +337,9 @@ READERS = (
         lambda f: read_video(f / "frames"),
         len,
     ),
-    Reader("frame folder, .jpg", "frames/image2.jpg", lambda f: write_images(f, ".jpg"), lambda f: read_video(f / "frames")),
+    Reader(
+        "frame folder, .jpg", "frames/image2.jpg", lambda f: write_images(f, ".jpg"), lambda f: read_video(f / "frames")
+    ),
     Reader("frame shard", "frames-00000.parquet", write_frame_shard, lambda f: read_frame_shard(f, True), len),
     Reader(
         "frame shard, its pages alone",
@@ -364,3 +389,5 @@ READERS = (
     Reader("slt score, .jsonl", "output.jsonl", write_bytes("output.jsonl", jsonl()), read_scored("output.jsonl")),
     Reader("slt score, plain", "output.txt", write_bytes("output.txt", leipzig()), read_scored("output.txt")),
 )
+
+FAULTY = Reader("a reader with every fault", "f.txt", make_faulty, read_faulty, len)
