@@ -91,6 +91,16 @@ def _text_table(path: Path, required: Sequence[str], optional: Sequence[str], qu
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not empty, numbered from 1, without their ends."""
+    for number, line in read_lines(path):
+        if line := line.rstrip("\r\n"):
+            yield number, line
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file (with or without BOM), numbered from 1, with their ends; they end at ``\\n`` alone.
+
+    Raises DataError for one that is not UTF-8 or has more than ``LINE_LIMIT`` bytes.
+    """
     with path.open("rb") as file:
         number = 0
         while raw := file.readline(LINE_LIMIT + 1):
@@ -101,13 +111,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     "or is no annotation"
                 )
             try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{path}: line {number} is not UTF-8 (byte {raw[error.start]:#04x}); save the file as UTF-8"
                 ) from error
-            if line:
-                yield number, line
+            yield number, line
 
 
 def _fields(place: str, line: str, delimiter: str, quotes: bool) -> list[str]:

@@ -70,6 +70,11 @@ class Backbone:
 
         Raises ConfigError for a name timm does not know or weights that do not fit it, DataError for missing ones.
         """
+        if ":" in config.backbone:  # timm would fetch `hf-hub:…`, of whatever revision there is
+            raise ConfigError(
+                f"backbone `{config.backbone}`: name the architecture as timm calls it, and a model of the hub under "
+                "features.weights as hub:<id>@<revision>"
+            )
         weights = resolve_weights(config.weights)
         pool = TIMM_POOLS.get(config.pool, config.pool)
         try:

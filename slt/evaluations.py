@@ -14,7 +14,6 @@ import csv
 import dataclasses
 import io
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from slt.arrays import read_npz
 from slt.config.base import parse
 from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import Clip
@@ -200,9 +200,9 @@ def _read_sems(path: Path) -> Sems | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Sems(tuple(map(str, file["ids"])), file["predicted"], file["true"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        ids, predicted, true = read_npz(path, ("ids", "predicted", "true"))
+        return Sems(tuple(map(str, ids)), predicted, true)
+    except (DataError, TypeError) as error:  # the latter of ids that are no list
         raise StoreError(f"{path}: unreadable ({error}); delete it and run `dvc repro` to rebuild it") from error
 
 

@@ -40,8 +40,8 @@ class FeatureSet:
         the index (which holds the hash of every shard); later ones map that file. Raises DataError when the stage has
         not run and StoreError for a shard that is corrupt or does not hold what the index says.
         """
-        index = read_json(directory / INDEX)
-        dim, total = int(index["dim"]), int(index["frames"])
+        index = _read_index(directory / INDEX)
+        dim, total = index["dim"], index["frames"]
         if total < 1:
             raise DataError(f"{directory / INDEX}: no frame in it; look at frames.json for what was dropped")
         unpacked = work_root() / "feature_sets" / f"{file_sha256(directory / INDEX)[:24]}.f16"
@@ -49,7 +49,7 @@ class FeatureSet:
         lengths: dict[str, int] = {}
         for shard in index["shards"]:
             if not unpacked_whole:
-                check_shard(directory / shard["file"], shard["sha256"])
+                check_shard(directory / shard["file"], shard["sha256"], INDEX)
             table = read_table(directory / shard["file"], ["id", "length"])
             lengths.update(zip(table["id"].to_pylist(), table["length"].to_pylist(), strict=True))
         if len(lengths) != index["clips"] or sum(lengths.values()) != total:
@@ -75,15 +75,34 @@ class FeatureSet:
         return name in self.lengths
 
 
-def check_shard(path: Path, sha256: str) -> None:
-    """Raise StoreError unless a shard is the one that its index names, DataError when it is missing.
+def _read_index(path: Path) -> dict[str, Any]:
+    """The index of a feature set; StoreError when it is not what the features stage writes."""
+    index = read_json(path)
+    try:
+        numbers = (index["dim"], index["frames"], index["clips"])
+        shards = [(shard["file"], shard["sha256"]) for shard in index["shards"]]
+        whole = isinstance(index["backbone"], dict) and all(isinstance(n, int) for n in numbers)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path}: damaged, or no index of features ({error!r}); run the features stage again"
+        ) from error
+    if not whole or not all(isinstance(f, str) and Path(f).name == f and isinstance(s, str) for f, s in shards):
+        raise StoreError(f"{path}: damaged, or a shard's name leads out of its folder; run the features stage again")
+    return index
+
+
+def check_shard(path: Path, sha256: str, index: str) -> None:
+    """Raise StoreError unless a shard is the one that ``index``, beside it, names, DataError when it is missing.
 
     Page checksums cover a shard's data but not its footer, so its hash is compared wherever all of it is read.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file, but its index names it; run `dvc repro` or `dvc checkout`")
+        raise DataError(f"{path}: no such file, but {index} names it; run `dvc repro` or `dvc checkout`")
     if file_sha256(path) != sha256:
-        raise StoreError(f"{path}: not the shard that its index names: damaged or replaced; delete it, run `dvc repro`")
+        raise StoreError(
+            f"{path}: not the shard that {index} names: one of the two is damaged or replaced; delete it and run "
+            "`dvc repro`"
+        )
 
 
 def _unpack(directory: Path, index: dict[str, Any], target: Path) -> None:

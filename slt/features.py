@@ -70,7 +70,7 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
             path = work / shard["file"].replace("frames", "features")
             counts = {"clips": shard["clips"], "frames": shard["frames"]}
             if not _complete(path, counts):
-                check_shard(frames / shard["file"], shard["sha256"])
+                check_shard(frames / shard["file"], shard["sha256"], FRAMES_INDEX)
                 table = yield from _shard_features(model, frames / shard["file"], counts)
                 write_table(path, table, {**provenance, "record": counts})
                 executed(work, "shard", path.name)

@@ -14,6 +14,8 @@ from slt.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_SIDE = 16384  # pixels; a damaged header can claim any size, and a decoder would allocate it
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_SIGNATURE = b"\xff\xd8"
+FRAME_HEADERS, NO_FRAME_HEADERS = 0xFFC, (0xFFC4, 0xFFC8, 0xFFCC)  # of JPEG's markers: those that hold a size
 
 
 def list_images(folder: Path) -> list[os.DirEntry[str]]:
@@ -56,8 +58,9 @@ def read_images(folder: Path) -> Iterator[np.ndarray]:
 
 def _decode(file: Path) -> np.ndarray:
     encoded = file.read_bytes()
-    if encoded.startswith(PNG_SIGNATURE) and len(encoded) >= 24:
-        check_size(file, *struct.unpack(">II", encoded[16:24]))
+    if encoded and not encoded.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
+        raise DataError(f"{file}: neither PNG nor JPEG, whatever its name says; replace the file")
+    check_size(file, *(_claimed_size(encoded) or (1, 1)))  # before anything is allocated
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
     except cv2.error:  # a header that claims an absurd size
@@ -67,6 +70,20 @@ def _decode(file: Path) -> np.ndarray:
         raise DataError(f"{file}: {what}; replace the file")
     check_size(file, pixels.shape[1], pixels.shape[0])
     return pixels.astype(np.uint8, copy=False)
+
+
+def _claimed_size(encoded: bytes) -> tuple[int, int] | None:
+    """Width and height as the header of a PNG or JPEG image has them; None where it ends before."""
+    if encoded.startswith(PNG_SIGNATURE):
+        return struct.unpack(">II", encoded[16:24]) if len(encoded) >= 24 else None  # type: ignore[return-value]
+    at = 2
+    while at + 9 <= len(encoded):
+        marker, length = struct.unpack(">HH", encoded[at : at + 4])
+        if marker >> 4 == FRAME_HEADERS and marker not in NO_FRAME_HEADERS:
+            height, width = struct.unpack(">HH", encoded[at + 5 : at + 9])
+            return width, height
+        at += 1 if marker == 0xFFFF or marker >> 8 != 0xFF else 2 + length  # fill bytes may stand before a marker
+    return None
 
 
 def check_size(path: Path, width: int, height: int) -> None:

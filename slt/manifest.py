@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slt.errors import DataError
+from slt.errors import DataError, StoreError
 from slt.store import read_metadata, read_table, write_table
 
 SPLITS = ("train", "dev", "test")
@@ -78,10 +78,13 @@ def read_features_source(path: Path) -> dict[str, Any]:
 def read_manifest(path: Path, split: str | None = None) -> list[Clip]:
     """Clips of ``manifest.parquet``, all or those of one split.
 
-    Raises DataError when the manifest (or the split) holds no clip.
+    Raises DataError when the manifest (or the split) holds no clip, StoreError when it is damaged.
     """
     rows = read_table(path).to_pylist()
-    clips = [Clip(**{**row, "references": tuple(row["references"] or ())}) for row in rows]
+    try:
+        clips = [Clip(**{**row, "references": tuple(row["references"] or ())}) for row in rows]
+    except (KeyError, TypeError) as error:  # page checksums do not cover the columns' names
+        raise StoreError(f"{path}: not the columns of a manifest ({error}); delete it and run `dvc repro`") from error
     if split is not None:
         clips = [clip for clip in clips if clip.split == split]
     if not clips:

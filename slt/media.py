@@ -1,6 +1,7 @@
 """Media files as the corpus stage sees them: what identifies them, what their headers say; no frame is decoded."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """The header of a video file; DataError names a file that does not open or has no video stream."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"{path}: no video stream in it; replace the file")
             stream = container.streams.video[0]
@@ -45,8 +46,8 @@ def declared_seconds(container: InputContainer, stream: VideoStream) -> float | 
     if "mp4" in name and stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if "matroska" in name and "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        found = re.fullmatch(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata["DURATION"].strip("\0 "))
+        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from slt.arrays import read_npy
 from slt.errors import DataError
 from slt.models.translator import SignTranslator
 from slt.store import read_json, replacing, write_json
@@ -91,4 +92,4 @@ def load_neighbours(folder: Path) -> Neighbours:
     path = folder / "train_sems.npy"
     if not path.is_file():
         raise DataError(f"{path}: no such file; the model folder is incomplete, run `dvc repro`")
-    return Neighbours(sentences, np.load(path, allow_pickle=False).astype(np.float32))
+    return Neighbours(sentences, read_npy(path).astype(np.float32))

@@ -1,6 +1,5 @@
 """Other people's pickles, read without running what is in them: plain values and CPU tensors, nothing else."""
 
-import gzip
 import io
 import math
 import pickle
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from slt.errors import DataError, SltError
+from slt.unpacking import Unpacked
+
+ZIP = b"PK"
 
 
 def read_pickle(path: Path) -> Any:
@@ -18,12 +20,13 @@ def read_pickle(path: Path) -> Any:
     A pickle is a program. This reader knows numbers, strings, bytes, lists, tuples, dicts, OrderedDicts and dense
     CPU tensors; a pickle that names any other function or class is refused before that is imported, let alone called.
 
-    Raises DataError naming the function or class, or the file when it is missing, no gzip, or damaged or cut short.
+    Raises DataError naming the function or class, or the file when it is missing, no gzip, damaged or cut short, or
+    unpacks to more than :mod:`slt.unpacking` allows.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; put it there, or correct the options of the corpus")
     try:
-        with gzip.open(path, "rb") as file:
+        with Unpacked(path, ".gz") as file:
             content = _Unpickler(file, path).load()
             if file.read(1):  # gzip compares its checksum at the end of the file, and a pickle ends before
                 raise ValueError("something follows the pickle")
@@ -37,7 +40,9 @@ def read_pickle(path: Path) -> Any:
         ) from error
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # no one has written types for it
+    """Python's own unpickler in Python: the one in C makes a list as long as the largest number in the pickle."""
+
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file)
         self.path = path
@@ -62,6 +67,8 @@ class _Storage:
     __slots__ = ("saved",)
 
     def __init__(self, saved: bytes) -> None:
+        if saved[:2] == ZIP:
+            raise ValueError("a storage in a zip archive, which no pickle of tensors holds and which may be a bomb")
         self.saved = saved
 
 

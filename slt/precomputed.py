@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from slt.arrays import read_npy
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, DataError
 from slt.feature_set import INDEX, SCHEMA
@@ -79,10 +80,9 @@ def read_features(path: Path, clip: str, dim: int | None = None) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"clip `{clip}`: {path}: no such file of features; run the corpus stage again")
     try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, MemoryError) as error:  # the last of a header that claims an absurd size
-        raise DataError(f"clip `{clip}`: {path}: not a readable .npy file ({error}); make it again") from error
+        array = read_npy(path)
+    except DataError as error:
+        raise DataError(f"clip `{clip}`: {error}") from error
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
         what = f"{array.dtype} {array.shape}"
         raise DataError(f"clip `{clip}`: {path}: {what}, expected floats of (frames, features); make it again")

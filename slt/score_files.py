@@ -153,6 +153,8 @@ def _read_jsonl(path: Path, lines: list[str], key: str, selection: Selection) ->
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: line {number} is no JSON ({error.msg} at column {error.colno})") from error
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets without end
+            raise DataError(f"{path}: line {number} is no JSON that can be read ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("id"), str | int):
             raise DataError(f'{path}: line {number} has no id; each line is an object like {{"id": …, "{key}": …}}')
         if not isinstance(row.get(key), str):

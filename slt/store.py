@@ -64,7 +64,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON metadata that :func:`write_table` stored with the file, or an empty dictionary."""
     with _reading(path) as file:
         stored = (file.schema_arrow.metadata or {}).get(b"slt")
-    return json.loads(stored) if stored else {}
+    try:
+        return json.loads(stored) if stored else {}
+    except (ValueError, RecursionError) as error:  # page checksums do not cover it
+        raise StoreError(
+            f"{path}: unreadable metadata ({error}); delete it and run `dvc repro` to rebuild it"
+        ) from error
 
 
 @contextmanager
@@ -104,7 +109,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: no such file; run the stage that makes it (`dvc repro`) first")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of bytes that are no text, and of a number of 5,000 digits
         raise StoreError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from error
 
 

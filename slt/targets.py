@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from slt.config.data import TeacherConfig
-from slt.errors import DataError
+from slt.errors import DataError, StoreError
 from slt.manifest import read_manifest
 from slt.run_log import executed
 from slt.sem_space import SemSpace, mean_pairwise_cosine
@@ -75,11 +75,21 @@ class Targets:
         """Read what the stage ``targets`` published; DataError or StoreError when it is missing or corrupt."""
         provenance = read_json(folder / "targets.json")
         table = read_table(folder / "targets.parquet")
-        space = SemSpace.from_json(read_json(folder / "sem_space.json"))
+        try:
+            space = SemSpace.from_json(read_json(folder / "sem_space.json"))
+            if not isinstance(provenance["size"], int):
+                raise TypeError("a size that is no number")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise StoreError(
+                f"{folder}: sem_space.json or targets.json is damaged ({error!r}); delete them and run `dvc repro`"
+            ) from error
         if space.size != provenance["size"]:
             raise DataError(
-                f"{folder}: a SEM space of {space.size} beside vectors of {provenance['size']}; run `dvc repro`"
+                f"{folder}: a SEM space of {space.size} beside vectors of {provenance['size']} (sem_space.json, "
+                "targets.json); run `dvc repro`"
             )
+        if table.column_names != ["id", "sem"]:  # page checksums do not cover names
+            raise StoreError(f"{folder / 'targets.parquet'}: columns {table.column_names}; delete it, run `dvc repro`")
         ids = tuple(table.column("id").to_pylist())
         vectors = unpack_vectors(table.column("sem").to_pylist(), space.size)
         return cls(ids, vectors, space, provenance, {name: row for row, name in enumerate(ids)}, folder)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from slt.config.data import TeacherConfig
 from slt.errors import ConfigError, DataError
 from slt.stage import device_name, progress
+from slt.store import read_json
 from slt.weights import resolve_weights, weights_sha256
 
 BATCH = 64
 """sentences per forward pass; fixed, because padding and so the last bits of a vector depend on it"""
 
+OWN_MODULES = "sentence_transformers."
 log = logging.getLogger("slt.teacher")
 
 
@@ -48,6 +51,7 @@ class Teacher:
                 f"{where}.model: `{config.model}` ({path}) has no modules.json, so it is no sentence-transformers "
                 "model; name one that is, or save yours with SentenceTransformer.save_pretrained"
             )
+        _check_modules(path, f"{where}.model: `{config.model}` ({path})")
         log.info("loading the teacher %s", config.model)
         import torch
         from sentence_transformers import SentenceTransformer
@@ -56,7 +60,11 @@ class Teacher:
         disable_progress_bar()  # of loading weights: a fraction of a second, drawn even where there is no terminal
         try:
             model = SentenceTransformer(
-                str(path), device=device_name(), local_files_only=True, model_kwargs={"dtype": torch.float32}
+                str(path),
+                device=device_name(),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": torch.float32, "weights_only": True},
             )
         except Exception as error:  # each module of the folder reads its files its own way
             raise DataError(
@@ -128,6 +136,23 @@ class Teacher:
     def provenance(self) -> dict[str, Any]:
         """What a file made with this teacher records of it; equal on every machine."""
         return {"model": self.spec, "sha256": self.sha256, "size": self.size, "prompt": self.effective_prompt}
+
+
+def _check_modules(path: Path, what: str) -> None:
+    """Raise ConfigError for a model of modules that are not sentence-transformers' own: they would be run as code.
+
+    Before version 6 the library imports what a local ``modules.json`` names, be it a file that came with the model.
+    """
+    modules = read_json(path / "modules.json")
+    for module in modules if isinstance(modules, list) else [modules]:
+        kind, folder = (module.get(key, "") for key in ("type", "path")) if isinstance(module, dict) else ("", "")
+        if not str(kind).startswith(OWN_MODULES):
+            raise ConfigError(
+                f"{what}: its modules.json wants `{kind}`, which is not of {OWN_MODULES}* and would run code that came "
+                "with the model; name another model"
+            )
+        if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
+            raise ConfigError(f"{what}: the path `{folder}` in its modules.json leads out of it; name another model")
 
 
 def pack_vectors(vectors: np.ndarray) -> list[bytes]:

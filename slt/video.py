@@ -125,10 +125,14 @@ def _video_frames(path: Path, windows: Sequence[Window]) -> Iterator[tuple[Video
     if not path.is_file():
         raise DataError(f"{path}: no such video; put it there, or correct the annotation or SLT_RAW")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"{path}: no video stream in it; replace the file")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise DataError(
+                    f"{path}: of a codec that FFmpeg does not know: damaged, or to be converted; replace it"
+                )
             check_size(path, stream.codec_context.width, stream.codec_context.height)
             stream.thread_type = "NONE"  # small clips decode fastest on one thread, and clips run side by side
             origin = (container.start_time or 0) / av.time_base

@@ -1,21 +1,27 @@
 """Where monolingual text comes from: a MediaWiki dump, Parquet files of articles, or plain sentences, all streamed."""
 
-import bz2
-import gzip
 import re
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+from xml.parsers import expat
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slt.errors import ConfigError, DataError
+from slt.unpacking import Unpacked
 
 KNOWN = re.compile(r"\.(xml|txt|tsv)(\.bz2|\.gz)?$|\.parquet$")
+DAMAGED = (EOFError, OSError, zlib.error)  # what a packed file raises
+PROLOGUE = 4096  # bytes, more than any export has before its first element
 ARTICLES_AT_ONCE = 256  # read from a Parquet row group
+MAX_PAGE = 64 * 2**20
+"""bytes of XML from one page's end to the next's: a wiki's longest text has 2 MiB, 12 if all of it is escaped"""
+MAX_LINE = 2**20
+"""bytes of a line, which is a sentence: the Leipzig corpora have none of more than 255 characters"""
 
 
 class Document(NamedTuple):
@@ -63,7 +69,7 @@ def read_documents(files: list[Path]) -> Iterator[Document]:
             for document in _reader(file)(file):
                 count += 1
                 yield document
-        except (EOFError, OSError, zlib.error, ET.ParseError, UnicodeDecodeError, pa.ArrowException) as error:
+        except (*DAMAGED, ET.ParseError, expat.ExpatError, UnicodeDecodeError, pa.ArrowException) as error:
             raise DataError(
                 f"{file}: truncated, or not what its name says: {error} (after {count} articles or lines); "
                 "fetch it again and compare its checksum with the publisher's"
@@ -79,29 +85,34 @@ def _reader(file: Path) -> Any:
     return _numbered_lines if ".tsv" in suffixes else _line_documents
 
 
-def _open(file: Path) -> IO[bytes]:
-    opener: Any = {".bz2": bz2.open, ".gz": gzip.open}.get(file.suffix, open)
-    return opener(file, "rb")  # type: ignore[no-any-return]
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines without white space at their ends, numbered from 1."""
+    with Unpacked(file, file.suffix) as stream:
+        number = 0
+        while True:
+            number += 1
+            stream.allow(MAX_LINE, f"line {number}")
+            line = stream.readline()
+            if not line:
+                return
+            yield number, line.decode("utf-8").strip()
 
 
 def _line_documents(file: Path) -> Iterator[Document]:
-    with _open(file) as stream:
-        for number, line in enumerate(stream, 1):
-            # the Leipzig corpora put a number and a tab before each sentence
-            yield Document("sentence", f"line {number}", re.sub(r"^\d+\t", "", line.decode("utf-8").strip()))
+    for number, line in _lines(file):
+        # the Leipzig corpora put a number and a tab before each sentence
+        yield Document("sentence", f"line {number}", re.sub(r"^\d+\t", "", line))
 
 
 def _numbered_lines(file: Path) -> Iterator[Document]:
-    with _open(file) as stream:
-        for number, line in enumerate(stream, 1):
-            text = line.decode("utf-8").strip()
-            match = re.fullmatch(r"\d+\t([^\t]*)", text)
-            if text and match is None:
-                raise DataError(
-                    f"{file}: line {number}: expected a number, a tab and a sentence, found {text[:60]!r}; "
-                    "for one sentence a line name the file .txt"
-                )
-            yield Document("sentence", f"line {number}", match[1] if match else "")
+    for number, text in _lines(file):
+        match = re.fullmatch(r"\d+\t([^\t]*)", text)
+        if text and match is None:
+            raise DataError(
+                f"{file}: line {number}: expected a number, a tab and a sentence, found {text[:60]!r}; "
+                "for one sentence a line name the file .txt"
+            )
+        yield Document("sentence", f"line {number}", match[1] if match else "")
 
 
 def _parquet_documents(file: Path) -> Iterator[Document]:
@@ -121,7 +132,9 @@ def _parquet_documents(file: Path) -> Iterator[Document]:
 def _page_documents(file: Path) -> Iterator[Document]:
     """Articles of a MediaWiki export: pages of namespace 0 that are wikitext and no redirect."""
     media: set[str] = set()
-    with _open(file) as stream:
+    _refuse_doctype(file)
+    with Unpacked(file, file.suffix) as stream:
+        stream.allow(MAX_PAGE, "a page")
         events = ET.iterparse(stream, events=("start", "end"))
         _, root = next(events)
         if _local(root) != "mediawiki":
@@ -137,6 +150,26 @@ def _page_documents(file: Path) -> Iterator[Document]:
                 if parts.get("ns") == "0" and "redirect" not in parts and parts.get("model", "wikitext") == "wikitext":
                     yield Document("wikitext", parts.get("title", ""), parts.get("text", ""), tuple(sorted(media)))
                 root.clear()  # else the whole dump stays in memory
+                stream.allow(MAX_PAGE, "a page")
+
+
+def _refuse_doctype(file: Path) -> None:
+    """Raise DataError for a document type, which no export has and in which entities can be declared that explode."""
+
+    def refuse(*_: object) -> None:
+        raise DataError(
+            f"{file}: declares a document type, the limit is none: its entities could fill any memory; no "
+            "MediaWiki export does, so get the dump from its publisher"
+        )
+
+    found: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = lambda name, _: found.append(name)
+    with Unpacked(file, file.suffix) as stream:
+        stream.allow(MAX_PAGE, "a beginning without an element")
+        while not found and (chunk := stream.read(PROLOGUE)):
+            parser.Parse(chunk)
 
 
 def _local(element: ET.Element) -> str:

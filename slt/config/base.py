@@ -21,7 +21,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file; run stages from the root of the checkout")
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date in the month 13
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: expected a mapping at the top, found {type(params).__name__}")

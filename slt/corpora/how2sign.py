@@ -7,10 +7,11 @@ are already cut. Some rows hold UTF-8 that was once read as Latin-1; they are me
 
 import csv
 import functools
-import io
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slt.annotation import read_lines
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
 from slt.corpora import Reading, check_name
@@ -102,7 +103,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     intervals = Intervals()
     content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
     for split in SPLITS:
-        rows, repaired = read_annotation(resolve(options.annotation[split]), times=bool(options.videos))
+        annotation = resolve(options.annotation[split])
+        rows, repaired = read_annotation(annotation, times=bool(options.videos))
         mended += repaired
         sources = {name: _list(options, name, split, dataset) for name in SOURCES if getattr(options, name)}
         reading.rows[split] = len(rows)
@@ -110,7 +112,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         for row in progress(rows, f"{split} sentences", unit="sentence"):
             start = end = None
             try:
-                _check(row, sources, seen)
+                _check(row, annotation, sources, seen)
                 if options.videos:
                     start, end = _cut(row, sources["videos"].path(row), intervals)
             except _Dropped as dropped:
@@ -122,8 +124,9 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 same += 1
                 if not options.allow_same_clips_in_splits:
                     raise DataError(
-                        f"clip `{row.name}` stands in both {names[row.name]} and {split}: scores would be meaningless; "
-                        "correct the annotation, or set allow_same_clips_in_splits: true to overfit on purpose"
+                        f"{annotation}: clip `{row.name}` stands in both {names[row.name]} and {split}: scores would "
+                        "be meaningless; correct the annotation, or set allow_same_clips_in_splits: true to overfit on "
+                        "purpose"
                     )
             pictures = sources.get("clips") or sources.get("videos")
             features = sources.get("features")
@@ -177,13 +180,13 @@ def read_annotation(path: Path, times: bool = False) -> tuple[list[Sentence], in
             f"{path}: no such annotation; download How2Sign's re-aligned CSV files from https://how2sign.github.io and "
             "put them there, or set SLT_RAW"
         )
+    lines = (line for _, line in read_lines(path))
+    first = next(lines, "")
+    reader = csv.DictReader(itertools.chain([first], lines), delimiter="\t" if "\t" in first else ",")
     try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}); download the file again") from error
-    first = content.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter="\t" if "\t" in first else ",")
-    columns = [name.strip() for name in reader.fieldnames or ()]
+        columns = [name.strip() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise DataError(f"{path}: line 1: {error}; download the file again") from error
     reader.fieldnames = columns
     missing = [name for name in (NAME, TEXT, *((VIDEO, START, END) if times else ())) if name not in columns]
     if missing:
@@ -218,12 +221,12 @@ class _Dropped(Exception):
     """Why a row becomes no clip."""
 
 
-def _check(row: Sentence, sources: dict[str, Folder], seen: set[str]) -> None:
+def _check(row: Sentence, annotation: Path, sources: dict[str, Folder], seen: set[str]) -> None:
     if not row.name:
         raise _Dropped("no name")
-    check_name(row.name, NAME)
+    check_name(row.name, f"{annotation}: {NAME}")
     if row.video:
-        check_name(row.video, VIDEO)
+        check_name(row.video, f"{annotation}: {VIDEO}")
     if row.name in seen:
         raise _Dropped("duplicate id")
     if not row.text:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from slt.annotation import read_lines
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
 from slt.corpora import Reading, check_name
@@ -68,7 +69,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     rehearsal = _rehearsal(root)
     annotation = {split: read_annotation(root / ANNOTATION.format(split=split)) for split in SPLITS}
     counts = read_counts(resolve(options.frame_counts)) if options.frame_counts else {}
-    check_disjoint({split: [row.name for row in rows] for split, rows in annotation.items()})
+    check_disjoint({split: [row.name for row in rows] for split, rows in annotation.items()}, root)
     reading = Reading([])
     stops = unannotated = 0
     gaps: list[str] = []
@@ -84,7 +85,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         reading.rows[split] = len(rows)
         seen: set[str] = set()
         for row in progress(rows, f"listing {split} frames", unit="clip"):
-            reason = _why_dropped(row, folders, seen)
+            reason = _why_dropped(row, root / ANNOTATION.format(split=split), folders, seen)
             seen.add(row.name)
             spec, images = "", list[os.DirEntry[str]]()
             if reason is None and not options.text_only:
@@ -195,30 +196,26 @@ def with_stop(text: str) -> tuple[str, bool]:
     return (text, False) if text.endswith(".") else (text + STOP, True)
 
 
-def check_disjoint(names: dict[str, list[str]]) -> None:
-    """Raise DataError for a clip that stands in two splits."""
+def check_disjoint(names: dict[str, list[str]], where: Path) -> None:
+    """Raise DataError for a clip that stands in two splits; ``where`` is what was read."""
     first: dict[str, str] = {}
     for split, listed in names.items():
         for name in listed:
             if first.setdefault(name, split) != split:
                 raise DataError(
-                    f"clip `{name}` stands in both {first[name]} and {split}: scores would be meaningless; get the "
-                    "annotation again"
+                    f"{where}: clip `{name}` stands in both {first[name]} and {split}: scores would be meaningless; "
+                    "get the annotation again"
                 )
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        content = path.read_text(encoding="utf-8-sig")  # not splitlines: it also cuts at U+0085 and U+2028
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}); get the file again") from error
-    return [line for line in content.split("\n") if line.strip()] or [""]
+    return [line.rstrip("\r\n") for _, line in read_lines(path) if line.strip()] or [""]
 
 
-def _why_dropped(row: Sentence, folders: set[str], seen: set[str]) -> str | None:
+def _why_dropped(row: Sentence, annotation: Path, folders: set[str], seen: set[str]) -> str | None:
     if not row.name:
         return "no name"
-    check_name(row.name, "name")
+    check_name(row.name, f"{annotation}: name")
     if row.name in seen:
         return "duplicate id"
     if not row.text:

@@ -75,7 +75,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             join(records, read_records(source, split), source)
         reading.rows[split] = len(records)
         names[split] = [record["name"] for record in records]
-        check_disjoint(names)
+        check_disjoint(names, sources[0])
         seen: set[str] = set()
         (folder / split).mkdir(parents=True, exist_ok=True)
         for record in progress(records, f"converting {split} features", unit="clip"):

@@ -76,7 +76,8 @@ class Source:
         try:
             if (self.folder / "tokenizer.json").is_file():
                 return Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-            return AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True).backend_tokenizer
+            tokenizer = AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True, trust_remote_code=False)
+            return tokenizer.backend_tokenizer
         except Exception as error:  # the tokenizers library raises bare Exception for a file that it cannot read
             raise DataError(
                 f"{self.folder}: no tokenizer can be loaded: {type(error).__name__}: {error}; a folder with a "
@@ -235,6 +236,7 @@ def _read_weights(source: Source, layers: int) -> dict[str, Tensor]:
                 config=config,
                 dtype=torch.float32,
                 local_files_only=True,
+                weights_only=True,
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
