@@ -223,9 +223,9 @@ def test_the_sem_map_reads_finished_rows(clone: Path) -> None:
     assert done.returncode == 0, done.stderr
     content = json.loads((clone / "docs/experiments/demo-sem-map.json").read_text())
     table = json.loads((clone / "metrics/demo.json").read_text())["rows"]
-    assert sorted([*content["rows"], *content["without"]]) == sorted(KEEP)
-    as_predicted = content["rows"][KEEP[1]]["alignments"]["as predicted"]
-    assert as_predicted.items() >= table[KEEP[1]]["diagnostics"]["test"]["retrieval"].items()
+    assert sorted([*content["rows"], *content["without"]]) == sorted(ROWS)
+    as_predicted = content["rows"][ROWS[1]]["alignments"]["as predicted"]
+    assert as_predicted.items() >= table[ROWS[1]]["diagnostics"]["test"]["retrieval"].items()
 
 
 def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:
