@@ -68,7 +68,7 @@ def wait_for_steps(process: subprocess.Popen[str], count: int) -> None:
 
 def result(work: Path) -> tuple[bytes, dict[str, Any]]:
     """The best weights, byte for byte, and the last state; its pickle may share equal strings in another way."""
-    (folder,) = (work / "training").iterdir()
+    (folder,) = (path for path in (work / "training").iterdir() if path.is_dir())
     assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "checkpoint.pt"]
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     tensors = [*state["model"].values(), *(x for s in state["optimiser"]["state"].values() for x in s.values())]
