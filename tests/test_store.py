@@ -1,7 +1,9 @@
 """What is stored comes back or is refused: checksums, atomic names, publishing."""
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from slt.errors import DataError, StoreError
 from slt.manifest import Clip, read_manifest, write_manifest
 from slt.store import (
+    code_sha256,
     canonical,
     fingerprint,
     iter_rows,
@@ -111,3 +114,18 @@ def test_a_manifest_comes_back_sorted_by_split_and_id(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "manifest.parquet") == [clips[1], clips[2], clips[0]]
     with pytest.raises(DataError, match="no dev clip"):
         read_manifest(tmp_path / "manifest.parquet", "dev")
+
+
+def test_the_codes_hash_follows_the_stage_and_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, module = tmp_path / "stage.py", ModuleType("slt.added")
+    module.__file__ = str(tmp_path / "added.py")
+    seen = set()
+    for script, imported in (("a", "b"), ("a2", "b"), ("a", "b2")):
+        stage.write_text(script)
+        Path(module.__file__).write_text(imported)
+        seen.add(code_sha256(str(stage)))  # not imported: changes with the stage alone
+        monkeypatch.setitem(sys.modules, "slt.added", module)
+        seen.add(code_sha256(str(stage)))
+        assert code_sha256(str(stage)) in seen
+        monkeypatch.delitem(sys.modules, "slt.added")
+    assert len(seen) == 5

@@ -1,6 +1,8 @@
 """The loop: gradients as one big batch's, resumed as uninterrupted, loud on a loss that is no number."""
 
+import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,10 @@ def test_plateau_looks_at_the_last_quarter() -> None:
     rising = Run(step=100, best=40.0, curves=[(s, "dev_bleu", s * 0.4) for s in (25, 50, 75, 100)])
     flat = Run(step=100, best=30.3, curves=[(25, "dev_bleu", 20.0), (75, "dev_bleu", 30.0), (100, "dev_bleu", 30.3)])
     assert not plateaued(rising, "dev_bleu") and plateaued(flat, "dev_bleu")
+
+
+def test_the_run_log_counts_every_step_of_every_attempt(tmp_path: Path) -> None:
+    train(Regression(), config(), 0, tmp_path / "key")
+    entries = [json.loads(line) for line in (tmp_path / "run-log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == list(range(1, 13))
+    assert {entry["key"] for entry in entries} == {"key"} and {entry["process"] for entry in entries} == {os.getpid()}
