@@ -12,8 +12,8 @@ import pytest
 from slt.errors import DataError, StoreError
 from slt.manifest import Clip, read_manifest, write_manifest
 from slt.store import (
-    code_sha256,
     canonical,
+    code_sha256,
     fingerprint,
     iter_rows,
     publish,
