@@ -14,6 +14,7 @@ from torch import nn
 
 from slt.config.data import FeaturesConfig
 from slt.errors import ConfigError, DataError
+from slt.folding import fold_batch_norms
 from slt.stage import device_name
 from slt.weights import resolve_weights, single_weight_file, weights_sha256
 
@@ -60,7 +61,8 @@ class Backbone:
         self._shift = (-mean / std).view(1, 3, 1, 1).to(device)
         if config.pool == GEM:
             model = nn.Sequential(model, GemPool())
-        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        frozen = fold_batch_norms(model.eval().requires_grad_(False), size)
+        self.model = frozen.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
 

@@ -16,6 +16,7 @@ import timm
 import torch
 
 from slt import backbone as backbone_module
+from slt import folding
 from slt.backbone import Backbone
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, StoreError
@@ -61,7 +62,7 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
         "versions": {"torch": torch.__version__, "timm": timm.__version__, "opencv": cv2.__version__},
         "device": model.device.type,
     }
-    code = [file_sha256(Path(name)) for name in (__file__, str(backbone_module.__file__))]
+    code = [file_sha256(Path(name)) for name in (__file__, str(backbone_module.__file__), folding.__file__)]
     work = work_folder("features", fingerprint(provenance, code))
     records: list[dict[str, Any]] = []
 
