@@ -1,11 +1,18 @@
-"""Kill `dvc repro` at random times, over and over, and compare what comes out with an undisturbed run.
+"""Kill `dvc repro` in every stage's real work, over and over, and compare what comes out with an undisturbed run.
 
-``python benchmarks/kills.py --kills 20 --seed 1``: two clones of this checkout with the miniature parameters of
-`tests/test_pipeline.py`. One is reproduced in peace; in the other `dvc repro` is killed by SIGKILL, in turn the whole
-process group and DVC alone, at seeded random times, then left to end. Every output must have the same hash in both.
+``python benchmarks/kills.py --kills 100 --seed 1``: two clones of this checkout with miniature parameters. One is
+reproduced in peace. In the other `dvc repro` is killed by SIGKILL, in turn the whole process group and DVC alone: in
+each kind of stage at seeded random moments of its work (after so many shards or steps of this attempt, as the run log
+counts them, or, where a stage has no such units, after a share of the seconds that it took in peace), and once in each
+kind at the moment when its output is published and `dvc.lock` does not know it yet. Then it is left to end.
+
+Two things must hold, else the exit code is 1: every output has the hash that it has in peace; and shards and steps made
+in all attempts together exceed those made in peace by at most one shard, or one interval between checkpoints, a kill.
+A kill between publishing and `dvc.lock` may cost that stage's whole work, since DVC then makes it again.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -13,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -23,21 +31,75 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from test_pipeline import make_clone  # noqa: E402
 
-DEADLINE = 3600.0
+DEADLINE = 1800.0
+EVERY = 5  # steps between two checkpoints
+TRAINING = {"max_steps": 60, "warmup_steps": 5, "validate_every": EVERY}
+CHANGES = {
+    "frames.clips_per_shard": 2,
+    **{
+        f"{phase}.training.{key}": value
+        for phase in ("sign2sem", "sem2text", "finetune")
+        for key, value in TRAINING.items()
+    },
+}
+BY_COUNT = {"frames": 6, "features": 3, "sign2sem": 12, "sem2text": 12, "finetune": 8}
+"""kinds of stages that are killed after so many shards or steps of an attempt, at most"""
 
 
-def start(clone: Path) -> subprocess.Popen[bytes]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {key: value for key, value in os.environ.items() if key not in ("SLT_RAW", "SLT_WORK")}
-    with (clone.parent / f"{clone.name}.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"],
-            cwd=clone,
-            env={**environment, "PATH": path, "HF_HUB_OFFLINE": "1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+class Repro:
+    """One `dvc repro` in a clone, and what its output says."""
+
+    def __init__(self, clone: Path) -> None:
+        self.clone, self.log = clone, clone.parent / f"{clone.name}.log"
+        self.log.touch()
+        self.offset = self.log.stat().st_size
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {key: value for key, value in os.environ.items() if key not in ("SLT_RAW", "SLT_WORK")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dvc", "repro"],
+                cwd=clone,
+                env={**environment, "PATH": path, "HF_HUB_OFFLINE": "1", "SLT_WORKERS": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stages(self) -> list[str]:
+        """The stages that this process has started, in their order."""
+        text = self.log.read_bytes()[self.offset :].decode(errors="replace")
+        return [part.partition("'")[0] for part in text.split("Running stage '")[1:]]
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def kill(self, alone: bool) -> None:
+        """SIGKILL; then wait until nothing of it is left, since an orphan may write a checkpoint before it goes."""
+        if alone:
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        until = time.monotonic() + 60
+        while any(runs_in(process, self.clone) for process in psutil.process_iter()) and time.monotonic() < until:
+            time.sleep(0.2)
+
+
+def runs_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def kind(stage: str) -> str:
+    return stage.partition("@")[0]
+
+
+def executed(clone: Path) -> Counter[str]:
+    """Shards, steps and evaluations made so far, by kind of stage, as the run logs of all attempts count them."""
+    logs = (clone / "data/work").glob("*/run-log.jsonl")
+    return Counter({log.parent.name: len(log.read_text(encoding="utf-8").splitlines()) for log in logs})
 
 
 def outputs(clone: Path) -> dict[str, str]:
@@ -46,53 +108,137 @@ def outputs(clone: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def running_stage(clone: Path) -> str:
-    """The stage that was started last, as DVC's output names it."""
-    text = (clone.parent / f"{clone.name}.log").read_text()
-    return text.rpartition("Running stage '")[2].partition("'")[0] or "(none yet)"
+def first_output(clone: Path, stage: str) -> Path:
+    """The folder that a stage publishes, read from the lock of a clone that has run it."""
+    return Path(yaml.safe_load((clone / "dvc.lock").read_text())["stages"][stage]["outs"][0]["path"])
+
+
+def in_peace(clone: Path) -> dict[str, tuple[float, float]]:
+    """Run it all; per stage the seconds from its start to its end, and to the beginning of its work after imports."""
+    repro, begun = Repro(clone), {}
+    while not repro.ended():
+        for stage in repro.stages():
+            begun.setdefault(stage, time.monotonic())
+        time.sleep(0.02)
+    if repro.process.returncode:
+        sys.exit(repro.log.read_text()[-3000:])
+    ends = [*list(begun.values())[1:], time.monotonic()]
+    times = (clone / "data/work/stage-times.jsonl").read_text().splitlines()
+    work = {entry["stage"].rstrip("@"): entry["seconds"] for entry in map(json.loads, times)}
+    return {
+        stage: (end - start, max(0.0, end - start - work[stage]))
+        for (stage, start), end in zip(begun.items(), ends, strict=True)
+    }
+
+
+def plan(seconds: dict[str, tuple[float, float]], kills: int, draw: random.Random) -> list[tuple[str, bool]]:
+    """Stages to be killed in, in the order in which DVC runs them, and whether at the moment of publishing."""
+    stages: dict[str, list[str]] = defaultdict(list)
+    for stage in seconds:
+        stages[kind(stage)].append(stage)
+    each = max(1, kills // len(stages) - 1)
+    aims = [(draw.choice(names), False) for names in stages.values() for _ in range(each)]
+    aims += [(names[0], True) for names in stages.values()]
+    order = list(seconds)
+    return sorted(aims, key=lambda aim: (order.index(aim[0]), aim[1]))
+
+
+def wait_for(moment: object, repro: Repro) -> bool:
+    """Whether ``moment()`` came before the process ended."""
+    assert callable(moment)
+    until = time.monotonic() + DEADLINE
+    while not repro.ended() and time.monotonic() < until:
+        if moment():
+            return True
+        time.sleep(0.003)
+    return False
+
+
+def attempt(
+    war: Path, stage: str, publishing: Path | None, seconds: tuple[float, float], alone: bool, draw: random.Random
+) -> str:
+    """One `dvc repro` and its kill; says where it fell."""
+    repro = Repro(war)
+    if not wait_for(lambda: stage in repro.stages(), repro):
+        return "ended before that stage"
+    begun, before = time.monotonic(), executed(war)[kind(stage)]
+    if publishing is not None:
+        aimed = wait_for(lambda: (war / publishing).exists(), repro)
+    elif kind(stage) in BY_COUNT:
+        count = draw.randint(1, BY_COUNT[kind(stage)])
+        aimed = wait_for(lambda: executed(war)[kind(stage)] >= before + count, repro)
+        time.sleep(draw.uniform(0, 0.2))
+    else:
+        whole, imports = seconds
+        delay = draw.uniform(imports, whole)
+        aimed = wait_for(lambda: time.monotonic() > begun + delay, repro)
+    if not aimed or repro.ended():
+        return "ended before the kill"
+    now = repro.stages()[-1]
+    repro.kill(alone)
+    if now != stage:
+        return f"fell in {now}"
+    if publishing is not None:
+        lock = yaml.safe_load((war / "dvc.lock").read_text())["stages"] if (war / "dvc.lock").exists() else {}
+        return "hit" if stage not in lock else "after dvc.lock was written"
+    return "hit"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--longest", type=float, default=25.0, help="seconds that an attempt may live (default 25)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        peace, war = (make_clone(Path(folder) / name) for name in ("peace", "war"))
-        begun = time.monotonic()
-        if start(peace).wait(DEADLINE) != 0:
-            sys.exit((peace.parent / "peace.log").read_text()[-3000:])
-        undisturbed = time.monotonic() - begun
+        peace, war = (make_clone(Path(folder) / name, CHANGES) for name in ("peace", "war"))
+        seconds = in_peace(peace)
+        say(f"undisturbed: {sum(whole for whole, _ in seconds.values()):.0f} s, {len(seconds)} stages")
 
-        draw = random.Random(arguments.seed)
-        hit: Counter[str] = Counter()
+        draw, fell = random.Random(arguments.seed), defaultdict[str, Counter[str]](Counter)
         begun = time.monotonic()
-        for number in range(arguments.kills):
-            process = start(war)
-            try:
-                process.wait(draw.uniform(1.0, arguments.longest))
-            except subprocess.TimeoutExpired:
-                alone = number % 2 == 1
-                hit[f"{running_stage(war)} ({'DVC alone' if alone else 'process group'})"] += 1
-                if alone:
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        while (code := start(war).wait(DEADLINE)) != 0:  # an orphan may live for a second more and hold its folder
-            if time.monotonic() - begun > DEADLINE:
-                sys.exit(f"exit code {code}\n" + (war.parent / "war.log").read_text()[-3000:])
-            time.sleep(2)
-        disturbed = time.monotonic() - begun
+        for number, (stage, publishing) in enumerate(plan(seconds, arguments.kills, draw)):
+            alone = number % 2 == 1 and not publishing
+            output = first_output(peace, stage) if publishing else None
+            where = attempt(war, stage, output, seconds[stage], alone, draw)
+            how = "at publishing" if publishing else "DVC alone" if alone else "process group"
+            fell[kind(stage)][f"{how}: {where}"] += 1
+            say(f"{number + 1}: {stage}, {how}: {where}")
+        last = Repro(war)
+        if last.process.wait(DEADLINE) != 0:
+            sys.exit(last.log.read_text()[-3000:])
+        say(f"with kills: {time.monotonic() - begun:.0f} s")
 
+        wrong = report(fell, seconds, executed(peace), executed(war))
         first, second = outputs(peace), outputs(war)
         different = sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
-        sys.stdout.write(f"undisturbed {undisturbed:.0f} s, with {hit.total()} kills {disturbed:.0f} s\n")
-        for stage, count in sorted(hit.items()):
-            sys.stdout.write(f"  {count} in {stage}\n")
-        sys.stdout.write(f"{len(first)} outputs, {len(different)} different {different}\n")
-        sys.exit(1 if different else 0)
+        say(f"{len(first)} outputs, {len(different)} different {different}")
+        sys.exit(1 if different or wrong else 0)
+
+
+def report(
+    fell: dict[str, Counter[str]], seconds: dict[str, tuple[float, float]], peace: Counter[str], war: Counter[str]
+) -> bool:
+    """Print a table of stages; whether any of them made more than it may have."""
+    wrong = False
+    ways = ("process group", "DVC alone", "at publishing")
+    say(
+        "| stage | " + " | ".join(f"kills, {way}" for way in ways) + " | missed | made in peace | made more | allowed |"
+    )
+    say("|---" * 8 + "|")
+    for stage, places in fell.items():
+        hits = [places[f"{way}: hit"] for way in ways]
+        interval = EVERY if stage in ("sign2sem", "sem2text", "finetune") else 1
+        each = peace[stage] // sum(kind(name) == stage for name in seconds)  # what one row of several makes
+        more, allowed = war[stage] - peace[stage], interval * (places.total() - hits[2]) + each * hits[2]
+        wrong |= not 0 <= more <= allowed
+        made = [str(number) for number in (peace[stage], more, allowed)] if peace[stage] else ["–", "–", "–"]
+        say("| " + " | ".join([stage, *map(str, hits), str(places.total() - sum(hits)), *made]) + " |")
+    return wrong
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def copy_tree(folder: Path) -> None:
     assert shell(folder, "git", "init", "-q").returncode == 0
 
 
-def make_clone(folder: Path) -> Path:
-    """A stranger's clone with miniature parameters and no reference run."""
+def make_clone(folder: Path, changes: dict[str, Any] | None = None) -> Path:
+    """A stranger's clone with miniature parameters, further ones changed at will, and no reference run."""
     copy_tree(folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    for key, value in MINIATURE.items():
+    for key, value in {**MINIATURE, **(changes or {})}.items():
         put(params["demo"], key, value)
     given = params["run"]["rows"]
     given["demo-sign2glosstext"] = {**given["demo-sign2text"], **ADDED}
