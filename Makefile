@@ -10,8 +10,9 @@ repro: env
 	$(BIN)/dvc repro
 	$(BIN)/slt times
 
+# a file's tests share costly fixtures, so a file goes to one process
 test: env
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 lint: env
 	$(BIN)/ruff check .
