@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling seeds
+.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling rehearsal seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -76,6 +76,22 @@ phoenix-ceiling: env
 	  -S $(P).sem2text.training.warmup_steps=100 -S $(P).sem2text.training.max_steps=2000 \
 	  -S $(P).sem2text.training.micro_batch=2048 -S $(P).sem2text.training.validate_every=500 \
 	  ceiling@$(P)-e5-sltr
+
+# The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
+# phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.
+CLIPS := 1000 200 300
+R := phoenix14t_rehearsal
+E5 := dataset: $(R), teacher: e5
+rehearsal: env
+	$(BIN)/python -m slt.demo.rehearsal --annotation "$${SLT_RAW:-data/raw}/phoenix14t/annotations/manual" \
+	  --out "$${SLT_RAW:-data/raw}/$(R)" --clips $(CLIPS) --grain 0
+	$(BIN)/dvc exp run -S 'run.datasets=[$(R)]' \
+	  -S '~run.targets' -S '+run.targets={$(R)-e5: {$(E5)}}' \
+	  -S '~run.sem2text' \
+	  -S '+run.sem2text={$(R)-e5-sltr: {$(E5), decoder: sltr}, $(R)-e5-whisper: {$(E5), decoder: whisper}}' \
+	  -S '~run.rows' -S '+run.rows.reh-sign2text={$(E5), decoder: sltr, system: sign2text, seed: 1, baseline: null}' \
+	  $(foreach pair,sign2sem2text:sltr sign2semtext:sltr sign2semtext_frames:sltr sign2sem2text:whisper sign2semtext:whisper, \
+	  -S '+run.rows.reh-$(subst :,-,$(subst _,-,$(pair)))={$(E5), system: $(firstword $(subst :, ,$(pair))), decoder: $(lastword $(subst :, ,$(pair))), seed: 1, baseline: reh-sign2text}')
 
 # The demo's rows with two further seeds of phase 3, and docs/demo-seeds.md from the table of all three.
 SEEDS := 2 3

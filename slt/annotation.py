@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slt.errors import DataError
+from slt.unpacking import parquet_batches
 
 LINE_LIMIT = 131_072  # bytes, so that a damaged file does not become one string as large as itself
 DELIMITERS = "\t,;"
@@ -135,7 +136,8 @@ def _parquet_table(path: Path, required: Sequence[str], optional: Sequence[str])
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             columns = file.schema_arrow.names
-            found = file.read(columns=_select(path, columns, required, optional)).to_pylist()
+            batches = parquet_batches(path, file, _select(path, columns, required, optional))
+            found = [cells for batch in batches for cells in batch.to_pylist()]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: unreadable Parquet file ({error}); write it again") from error
     rows = [Row(f"{path}: row {number}", cells) for number, cells in enumerate(found, 1)]

@@ -4,7 +4,8 @@ Controls on test: ``oracle_sem`` gives the decoder the true SEM, ``shuffled_sem`
 ``shuffled_features`` another clip's features, ``constant`` one sentence for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from slt.evaluations import Record, Sems
 from slt.finetune import predicts_sem
 from slt.manifest import Clip
 from slt.models.translator import SignTranslator
+from slt.run_log import executed
 from slt.sem_metrics import cosines
+from slt.store import read_json, write_json
 
 
 def records(
@@ -60,25 +63,29 @@ def system_records(
     dev: ClipSet,
     test: ClipSet,
     seed: int,
+    work: Path,
 ) -> tuple[list[Record], Sems | None]:
-    """The system's hypotheses for dev and test, its controls on test, and its predicted SEMs of test."""
+    """The system's hypotheses for dev and test, its controls on test, and its predicted SEMs of test.
+
+    What an interrupted run decoded is taken up from ``work``.
+    """
 
     def search_all(clips: list[np.ndarray] | None, sems: np.ndarray | None, what: str) -> list[str]:
-        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what)
-        return [result.sentences[0] for result in results]
+        return _first_best(work, what, model, tokenizer, search, clips, sems)
 
     out: list[Record] = []
 
-    def gloss_lines(clips: list[np.ndarray]) -> list[str] | None:
+    def gloss_lines(clips: list[np.ndarray], what: str) -> list[str] | None:
         if model.config.glosses is None:
             return None
-        return [" ".join(glosses) for glosses in recognise(model, clips, search.batch, search.beam)]
+        recognised = _once(work, what, lambda: recognise(model, clips, search.batch, search.beam))
+        return [" ".join(glosses) for glosses in recognised]
 
     def add(split: ClipSet, condition: str, hypotheses: Sequence[str], glosses: Sequence[str] | None = None) -> None:
         out.extend(records(split.clips, condition, hypotheses, train.clips, glosses))
 
-    add(dev, "model", search_all(dev.features, None, "dev"), gloss_lines(dev.features))
-    hypotheses, glosses = search_all(test.features, None, "test"), gloss_lines(test.features)
+    add(dev, "model", search_all(dev.features, None, "dev"), gloss_lines(dev.features, "dev glosses"))
+    hypotheses, glosses = search_all(test.features, None, "test"), gloss_lines(test.features, "test glosses")
     add(test, "model", hypotheses, glosses)
     other = derangement(len(test.clips), seed)
     # a clip's output depends on its own features alone (tested), so that swapping features swaps the outputs
@@ -92,7 +99,13 @@ def system_records(
         if "sem" in system.memory:
             frames = test.features if "frames" in system.memory else None
             add(test, "oracle_sem", search_all(frames, test.sems, "oracle SEM"))
-            add(test, "shuffled_sem", search_all(frames, predicted[other], "shuffled SEM"))
+            # without frames the decoder sees nothing but the SEM, so that swapping those swaps the outputs
+            swapped_sems = (
+                [hypotheses[i] for i in other]
+                if frames is None
+                else search_all(frames, predicted[other], "shuffled SEM")
+            )
+            add(test, "shuffled_sem", swapped_sems)
     return out, sems
 
 
@@ -103,17 +116,48 @@ def ceiling_records(
     clips: Sequence[Clip],
     sems: np.ndarray,
     train: Sequence[Clip],
+    work: Path,
 ) -> list[Record]:
-    """Reconstructions of held-out corpus text from true SEMs (n, S), and from other sentences' as the control."""
+    """Reconstructions of held-out corpus text from true SEMs (n, S), and from other sentences' as the control.
+
+    What an interrupted run decoded is taken up from ``work``.
+    """
     out = []
     for split in ("dev", "test"):
         members = [i for i, clip in enumerate(clips) if clip.split == split]
         chosen = [clips[i] for i in members]
-        hypotheses = [result.sentences[0] for result in translate(model, tokenizer, search, sems=sems[members])]
+        hypotheses = _first_best(work, split, model, tokenizer, search, None, sems[members])
         out += records(chosen, "oracle_sem", hypotheses, train)
         # as above: the output depends on the given SEM alone
         out += records(chosen, "shuffled_sem", [hypotheses[i] for i in derangement(len(chosen), 0)], train)
     return out
+
+
+def _first_best(
+    work: Path,
+    what: str,
+    model: SignTranslator,
+    tokenizer: Any,
+    search: Search,
+    clips: list[np.ndarray] | None,
+    sems: np.ndarray | None,
+) -> list[str]:
+    def decode() -> list[str]:
+        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what)
+        return [result.sentences[0] for result in results]
+
+    return _once(work, what, decode)
+
+
+def _once(work: Path, what: str, make: Callable[[], list[Any]]) -> list[Any]:
+    """What ``make`` gives, or gave in the run before: lists of strings, kept as JSON in the work folder."""
+    path = work / "decoded" / f"{what}.json"
+    if path.is_file():
+        return list(read_json(path))
+    made = make()
+    write_json(path, made)
+    executed(work, "decoded", what)
+    return made
 
 
 def derangement(count: int, seed: int) -> list[int]:

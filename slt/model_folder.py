@@ -2,6 +2,7 @@
 
 import csv
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from slt.training import Run, plateaued
 
 
 def save_model(folder: Path, model: SignTranslator, run: Run, select: str, notes: dict[str, Any]) -> None:
-    """Write ``config.json``, ``model.safetensors``, ``training.json`` and ``curves.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``config.json``, ``model.safetensors``, ``training.json`` and ``curves.csv`` to a new folder.
+
+    One that lies there, of a run that was interrupted, is removed: its files may be links to those of an output.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     model.cpu().save_pretrained(folder)
     summary = {
         "steps": run.step,

@@ -22,6 +22,7 @@ from slt.errors import DataError, StoreError
 from slt.paths import work_root
 
 ROW_GROUP_BYTES = 64 * 2**20  # a list<binary> row group over 2 GiB can be written and then not be read
+PUBLISHED = ".published"
 
 
 def write_table(path: Path, table: pa.Table, metadata: dict[str, Any] | None = None) -> None:
@@ -136,9 +137,12 @@ def code_sha256(stage: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """sha256 of a file's bytes; DataError when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the stage that makes it (`dvc repro`) first") from error
 
 
 _held: dict[int, int] = {}  # inode -> open directory: the system frees the lock when this process ends, however it ends
@@ -147,9 +151,13 @@ _held: dict[int, int] = {}  # inode -> open directory: the system frees the lock
 def work_folder(stage: str, key: str) -> Path:
     """The folder for one stage's unfinished work on one key (a :func:`fingerprint`), held by this process alone.
 
-    Made when missing. Raises StoreError, naming the process where the system tells, when another one holds it.
+    Made when missing; published work of other keys is removed, since by now DVC knows its outputs. Raises StoreError,
+    naming the process where the system tells, when another one holds it.
     """
     folder = work_root() / stage / key[:24]
+    for marker in work_root().glob(f"*/*{PUBLISHED}"):
+        if marker.with_suffix("") != folder:
+            _forget(marker)
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -167,7 +175,7 @@ def work_folder(stage: str, key: str) -> Path:
         if folder.exists() and folder.stat().st_ino == inode:
             _held[inode] = directory
             return folder
-        os.close(directory)  # published and removed by its maker between the two calls
+        os.close(directory)  # removed between the two calls
 
 
 def _holder(folder: Path) -> str:
@@ -184,24 +192,49 @@ def _holder(folder: Path) -> str:
 
 
 def discard(work: Path) -> None:
-    """Remove a work folder whose output is published."""
-    shutil.rmtree(work)
+    """Remove unfinished work that cannot be taken up; nothing happens when there is none."""
+    shutil.rmtree(work, ignore_errors=True)
 
 
-def publish(work: Path, out: Path) -> None:
-    """Make ``out`` hold exactly the files of ``work``, by hard link, and remove ``work``.
+def publish(work: Path, out: Path, part: str = "") -> None:
+    """Make ``out`` hold exactly the files of ``work`` or of its folder ``part``, by hard link.
 
     The new folder is completed under another name first, so that ``out`` is never half-written. Linking, not
-    renaming: DVC deletes an output before it runs the stage again, and what lies in ``work`` must survive that.
+    renaming: DVC deletes an output that it does not know before it runs the stage again, so a stage that is killed
+    after publishing and before `dvc.lock` is written must find its work. It stays until the next stage begins.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     complete = out.with_name(f".{out.name}.{os.getpid()}.new")
     shutil.rmtree(complete, ignore_errors=True)
-    shutil.copytree(work, complete, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*.tmp"))
+    shutil.copytree(work / part, complete, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*.tmp"))
+    _marker(work).touch()
     if out.exists():
         shutil.rmtree(out)
     os.replace(complete, out)
-    shutil.rmtree(work)
+
+
+def _marker(work: Path) -> Path:
+    """The empty file beside a work folder that says that its output was published."""
+    return work.with_name(work.name + PUBLISHED)
+
+
+def _forget(marker: Path) -> None:
+    """Remove published work, unless a process still holds it or another one is removing it."""
+    work = marker.with_suffix("")
+    try:
+        directory = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        marker.unlink(missing_ok=True)
+        return
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+        marker.unlink(missing_ok=True)
+    finally:
+        os.close(directory)
 
 
 def _link_or_copy(source: str, target: str) -> None:

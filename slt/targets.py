@@ -1,5 +1,6 @@
 """Targets: the teacher's embedding of each clip's text, stored raw beside the space that models learn them in."""
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from slt import teacher as teacher_module
 from slt.config.data import TeacherConfig
 from slt.errors import DataError, StoreError
 from slt.manifest import read_manifest
 from slt.run_log import executed
 from slt.sem_space import SemSpace, mean_pairwise_cosine
-from slt.store import fingerprint, publish, read_json, read_table, work_folder, write_json, write_table
+from slt.store import (
+    file_sha256,
+    fingerprint,
+    publish,
+    read_json,
+    read_metadata,
+    read_table,
+    work_folder,
+    write_json,
+    write_table,
+)
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
+
+log = logging.getLogger("slt.targets")
 
 
 def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> None:
@@ -29,16 +43,18 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
             "the corpus adapter must drop them"
         )
     teacher = Teacher.load(config, where)
-    raw = teacher.encode([clip.text for clip in clips], "embedding targets")
+    code = [file_sha256(Path(name)) for name in (__file__, str(teacher_module.__file__))]
+    key = fingerprint(asdict(config), teacher.provenance(), code, [(clip.id, clip.split, clip.text) for clip in clips])
+    work = work_folder("targets", key)
+    path, ids = work / "targets.parquet", [clip.id for clip in clips]
+    if not _finished(path, ids):
+        vectors = teacher.encode([clip.text for clip in clips], "embedding targets")
+        table = pa.table({"id": ids, "sem": pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))})
+        write_table(path, table, {**teacher.provenance(), "truncated": teacher.truncated})
+        executed(work, "table", path.name)
+    raw = unpack_vectors(read_table(path).column("sem").to_pylist(), teacher.size)
     train = raw[[i for i, clip in enumerate(clips) if clip.split == "train"]]
     space = SemSpace.fit(train, config.normalize, config.center)
-    key = fingerprint(asdict(config), teacher.provenance(), [(clip.id, clip.text) for clip in clips])
-    work = work_folder("targets", key)
-    table = pa.table(
-        {"id": [clip.id for clip in clips], "sem": pa.array(pack_vectors(raw), type=pa.binary(4 * teacher.size))}
-    )
-    write_table(work / "targets.parquet", table, teacher.provenance())
-    executed(work, "table", "targets.parquet")
     write_json(work / "sem_space.json", space.to_json())
     write_json(
         work / "targets.json",
@@ -48,13 +64,22 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
             "center": config.center,
             "clips": len(clips),
             "unique_sentences": len({clip.text for clip in clips}),
-            "truncated": teacher.truncated,
+            "truncated": read_metadata(path)["truncated"],
             # rounded: the last bits differ between processors, and this file is compared between machines
             "mean_cosine_raw": round(mean_pairwise_cosine(train), 4),
             "mean_cosine_space": round(mean_pairwise_cosine(space.apply(train)), 4),
         },
     )
     publish(work, out)
+
+
+def _finished(path: Path, ids: list[str]) -> bool:
+    """Whether an interrupted run left the table of these clips whole, checksums verified."""
+    try:
+        return path.is_file() and read_table(path).column("id").to_pylist() == ids
+    except StoreError as error:
+        log.warning("%s; making it again", error)
+        return False
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 import bz2
 import gzip
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from slt.errors import DataError
 
@@ -58,6 +62,29 @@ class Unpacked:
             what = self._what if self._stop < self._whole else claim(self._whole)
             raise DataError(f"{self.path}: {what}: damaged, or made to exhaust memory; get it from its publisher")
         return data
+
+
+ROWS_AT_ONCE = 64  # few: one repeated value of a bomb is copied into each row of them
+
+
+def parquet_batches(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, few at a time; DataError when they unpack to more than :func:`unpacked_limit`.
+
+    What the footer says is looked at before anything is read; then what is read is counted, since a column of equal
+    values takes no room in the file, however many they are.
+    """
+    limit = unpacked_limit(path)
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if size <= limit:
+        size = 0
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+            size += batch.nbytes
+            if size > limit:
+                break
+            yield batch
+    if size > limit:
+        raise DataError(f"{path}: {claim(limit)}: damaged, or made to exhaust memory; get it from its publisher")
 
 
 def unpacked_limit(path: Path) -> int:

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slt import teacher as teacher_module
 from slt import wikipedia_source, wikitext
 from slt.config.data import WikipediaConfig
 from slt.errors import DataError, StoreError
@@ -221,7 +222,8 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
 
     Shards finished before an interruption are taken up again.
     """
-    work = work_folder("wikipedia", fingerprint(extraction.key, teacher.provenance()))
+    code = [file_sha256(Path(name)) for name in (__file__, str(teacher_module.__file__))]
+    work = work_folder("wikipedia", fingerprint(extraction.key, code, teacher.provenance()))
     # both at once: another process may forget the extraction during hours of embedding
     table, report = read_table(extraction.folder / "sentences.parquet"), read_json(extraction.folder / REPORT)
     shards, truncated = [], 0

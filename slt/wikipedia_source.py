@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slt.errors import ConfigError, DataError
-from slt.unpacking import Unpacked
+from slt.unpacking import Unpacked, parquet_batches
 
 KNOWN = re.compile(r"\.(xml|txt|tsv)(\.bz2|\.gz)?$|\.parquet$")
 DAMAGED = (EOFError, OSError, zlib.error)  # what a packed file raises
 PROLOGUE = 4096  # bytes, more than any export has before its first element
-ARTICLES_AT_ONCE = 256  # read from a Parquet row group
 MAX_PAGE = 64 * 2**20
 """bytes of XML from one page's end to the next's: a wiki's longest text has 2 MiB, 12 if all of it is escaped"""
 MAX_LINE = 2**20
@@ -124,7 +123,7 @@ def _parquet_documents(file: Path) -> Iterator[Document]:
         kind = schema.field("text").type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise DataError(f"{file}: the column `text` holds {kind}, not text; convert it first")
-        for batch in parquet.iter_batches(ARTICLES_AT_ONCE, columns=["text"]):
+        for batch in parquet_batches(file, parquet, ["text"]):
             for text in batch.column("text").to_pylist():
                 yield Document("plain", file.name, text or "")
 

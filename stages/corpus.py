@@ -8,7 +8,7 @@ from slt.corpora import read_corpus, report
 from slt.manifest import write_manifest
 from slt.paths import corpus_dir
 from slt.stage import run
-from slt.store import fingerprint, publish, work_folder, write_json
+from slt.store import discard, fingerprint, publish, work_folder, write_json
 
 
 def main(dataset: str) -> None:
@@ -24,6 +24,7 @@ def main(dataset: str) -> None:
     write_manifest(work / "manifest.parquet", reading.clips, reading.features)
     write_json(work / "report.json", findings)
     publish(work, corpus_dir(dataset))
+    discard(work)  # adapters write in place and take nothing up
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Stage evaluate: beam search of one row on dev and test, its controls, scores with intervals."""
 
+from dataclasses import asdict
+
 from slt import paths
 from slt.clips import load_clips
 from slt.conditions import system_records
@@ -10,12 +12,11 @@ from slt.config.run import row_config
 from slt.config.train import ParallelConfig, Sign2semConfig, SystemConfig
 from slt.decoding import Search
 from slt.evaluations import Info, Point, check_clips, write_evaluation
-from slt.feature_set import FeatureSet
+from slt.feature_set import INDEX, FeatureSet
 from slt.model_folder import load_model, load_training
-from slt.run_log import executed
 from slt.scoring import score_folder
 from slt.stage import device_name, run
-from slt.store import discard, fingerprint, publish, work_folder
+from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.tokenizer import load_tokenizer
 
@@ -31,6 +32,12 @@ def main(row: str) -> None:
     positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
     language = section(CorpusConfig, params, f"{dataset}.corpus").language
     folder = paths.finetune_dir(row)
+    inputs = [paths.targets_dir(dataset, row_.teacher), folder]
+    files = [paths.corpus_dir(dataset) / "manifest.parquet", paths.features_dir(dataset) / INDEX]
+    settings = [asdict(part) for part in (row_, config, system, parallel)]
+    hashes = [*(folder_sha256(path) for path in inputs), *(file_sha256(path) for path in files)]
+    work = work_folder("evaluate", fingerprint("evaluate", code_sha256(__file__), row, settings, positions, hashes))
+
     features = FeatureSet.open(paths.features_dir(dataset))
     targets = Targets.open(paths.targets_dir(dataset, row_.teacher))
     train, dev, test = (
@@ -38,7 +45,7 @@ def main(row: str) -> None:
     )
     model, tokenizer = load_model(folder, device_name()), load_tokenizer(folder)
     search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
-    records, sems = system_records(model, tokenizer, search, system, train, dev, test, row_.seed)
+    records, sems = system_records(model, tokenizer, search, system, train, dev, test, row_.seed, work)
     training, curves = load_training(folder)
     info = Info(
         dataset=dataset,
@@ -55,13 +62,11 @@ def main(row: str) -> None:
         seed=row_.seed,
         baseline=row_.baseline,
     )
-    work = work_folder("evaluate", fingerprint("evaluate", row))
     check_clips(records, [*dev.clips, *test.clips], row)
     scores = score_folder(records, config, sems, language=language)
+    discard(work / "out")
     write_evaluation(work / "out", records, info, scores, [Point(*point) for point in curves], sems)
-    executed(work, "evaluation", row)
-    publish(work / "out", paths.evaluation_dir(row))
-    discard(work)
+    publish(work, paths.evaluation_dir(row), "out")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from slt.config.train import (
     decoder_section,
     decoder_training,
 )
-from slt.feature_set import FeatureSet
+from slt.feature_set import INDEX, FeatureSet
 from slt.finetune import Finetune, join
 from slt.gloss import gloss_vocabulary, training_glosses
 from slt.model_folder import load_model, save_model, save_neighbours
 from slt.stage import run
-from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.tokenizer import load_tokenizer
 from slt.training import train
@@ -43,8 +43,8 @@ def main(row: str) -> None:
         paths.sign2sem_dir(dataset, row_.teacher),
         paths.sem2text_dir(dataset, row_.teacher, row_.decoder),
     ]
-    manifest = paths.corpus_dir(dataset) / "manifest.parquet"
-    hashes = [file_sha256(manifest), *(folder_sha256(path) for path in inputs)]
+    files = [paths.corpus_dir(dataset) / "manifest.parquet", inputs[0] / INDEX]
+    hashes = [*(file_sha256(path) for path in files), *(folder_sha256(path) for path in inputs[1:])]
     settings = [asdict(system), asdict(config), asdict(parallel), row_.seed, sign2sem.loss, decoder.max_tokens]
     settings.append(code_sha256(__file__))
     work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
@@ -78,8 +78,7 @@ def main(row: str) -> None:
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
     save_neighbours(work / "model", train_clips.texts, train_clips.sems)
-    publish(work / "model", paths.finetune_dir(row))
-    discard(work)
+    publish(work, paths.finetune_dir(row), "model")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
 from slt.sem2text import Sem2text, chosen_sentences, new_decoder
 from slt.stage import run
-from slt.store import code_sha256, discard, file_sha256, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.training import train
 from slt.wikipedia import WikipediaText
@@ -74,8 +74,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     notes = {"sentences": len(texts), "cut_sentences": phase.cut, "unknown_tokens": phase.unknown}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
-    publish(work / "model", paths.sem2text_dir(dataset, teacher, decoder))
-    discard(work)
+    publish(work, paths.sem2text_dir(dataset, teacher, decoder), "model")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from slt.clips import load_clips
 from slt.config.base import read_params, section
 from slt.config.data import FramesConfig, TeacherConfig
 from slt.config.train import ParallelConfig, Sign2semConfig
-from slt.feature_set import FeatureSet
+from slt.feature_set import INDEX, FeatureSet
 from slt.model_folder import save_model
 from slt.sign2sem import Sign2sem, new_encoder
 from slt.stage import run
-from slt.store import code_sha256, discard, fingerprint, folder_sha256, publish, work_folder
+from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
 from slt.training import train
 
@@ -23,12 +23,13 @@ def main(dataset: str, teacher: str) -> None:
     frames = section(FramesConfig, params, f"{dataset}.frames")
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     teacher_config = section(TeacherConfig, params, f"{dataset}.teachers.{teacher}")
+    manifest = paths.corpus_dir(dataset) / "manifest.parquet"
     inputs = [paths.features_dir(dataset), paths.targets_dir(dataset, teacher)]
     key = fingerprint(
         "sign2sem",
         code_sha256(__file__),
         [asdict(part) for part in (config, parallel, frames, teacher_config)],
-        [folder_sha256(path) for path in inputs],
+        [file_sha256(manifest), file_sha256(inputs[0] / INDEX), folder_sha256(inputs[1])],
     )
     work = work_folder("sign2sem", key)
 
@@ -42,8 +43,7 @@ def main(dataset: str, teacher: str) -> None:
     phase = Sign2sem(model, config, train_clips, dev_clips)
     done = train(phase, config.training, config.seed, work)
     save_model(work / "model", model, done, phase.select, {"shortened_train_clips": train_clips.shortened})
-    publish(work / "model", paths.sign2sem_dir(dataset, teacher))
-    discard(work)
+    publish(work, paths.sign2sem_dir(dataset, teacher), "model")
 
 
 if __name__ == "__main__":

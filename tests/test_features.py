@@ -266,6 +266,7 @@ def test_a_rerun_takes_up_complete_shards(
     config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = make_features(config, SIZE, shards, Path("expected"))
+    monkeypatch.setenv("SLT_WORK", "other")
     whole, calls = features_module._shard_features, []
 
     def counted(model: Backbone, path: Path, counts: dict[str, int]) -> Iterator[int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from slt import paths
+from slt import conditions, paths
 from slt.batching import pad_features
 from slt.bootstrap import bootstrap, draw, paired_test
 from slt.clips import ClipSet
@@ -19,7 +19,7 @@ from slt.config.evaluate import EvaluateConfig
 from slt.config.run import Row, RunConfig
 from slt.config.train import AugmentConfig, FinetuneConfig, SystemConfig, TrainingConfig
 from slt.ctc import best_labels, collapse, frames_needed
-from slt.decoding import Search, recognise
+from slt.decoding import Search, Translation, recognise
 from slt.errors import DataError
 from slt.evaluations import Info, Record, read_evaluation, write_evaluation
 from slt.finetune import Finetune, join
@@ -352,15 +352,15 @@ def test_a_dev_split_without_gloss_has_no_error_rate() -> None:
     assert "wer" not in learner.validate()
 
 
-def evaluated(dev_lines: list[Any] = LINES) -> list[Record]:
+def evaluated(work: Path, dev_lines: list[Any] = LINES) -> list[Record]:
     model, tokenizer = model_and_tokenizer()
     search = Search(beam=1, length_penalty=1.0, max_tokens=4, batch=4)
     sets = clip_set(), clip_set("dev", dev_lines), clip_set("test")
-    return system_records(model, tokenizer, search, SYSTEM, *sets, seed=1)[0]
+    return system_records(model, tokenizer, search, SYSTEM, *sets, seed=1, work=work)[0]
 
 
 def test_records_keep_glosses_and_shuffling_features_shuffles_them(tmp_path: Path) -> None:
-    records = evaluated()
+    records = evaluated(tmp_path / "work")
     own = {r.id: r for r in records if (r.split, r.condition) == ("test", "model")}
     shuffled = {r.id: r for r in records if r.condition == "shuffled_features"}
     assert [r.gloss_reference for r in own.values()] == LINES
@@ -372,8 +372,25 @@ def test_records_keep_glosses_and_shuffling_features_shuffles_them(tmp_path: Pat
     assert sorted(read_evaluation(tmp_path).records, key=str) == sorted(records, key=str)
 
 
-def test_scores_have_a_rate_with_its_interval_or_say_why_not() -> None:
-    scores = score_folder(evaluated([None, *LINES[1:]]), EVALUATE)
+def test_what_was_decoded_before_an_interruption_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluated(tmp_path / "undisturbed" / "work")
+    decode, calls = conditions.translate, []
+
+    def interrupted(*arguments: Any, **keywords: Any) -> list[Translation]:
+        calls.append(keywords["what"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return decode(*arguments, **keywords)
+
+    monkeypatch.setattr(conditions, "translate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(tmp_path / "work")
+    assert evaluated(tmp_path / "work") == whole
+    assert calls == ["dev", "test", "test"]
+
+
+def test_scores_have_a_rate_with_its_interval_or_say_why_not(tmp_path: Path) -> None:
+    scores = score_folder(evaluated(tmp_path / "work", [None, *LINES[1:]]), EVALUATE)
     wer = scores["test"]["model"]["wer"]
     assert wer["n"] == 6 and wer["low"] <= wer["high"] and "unit:gloss" in wer["signature"]
     assert scores["test"]["constant"]["wer"] == no_score("no glosses: this system or control recognises none")
@@ -381,7 +398,7 @@ def test_scores_have_a_rate_with_its_interval_or_say_why_not() -> None:
 
 
 def run_of(root: Path, glosses: bool) -> RunConfig:
-    records = evaluated()
+    records = evaluated(root / "work")
     for name in ("a-text", "b-gloss"):
         own = name == "b-gloss" and glosses
         kept = (

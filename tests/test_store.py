@@ -1,6 +1,8 @@
 """What is stored comes back or is refused: checksums, atomic names, publishing."""
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -95,7 +97,48 @@ def test_publishing_replaces_the_output_as_a_whole(tmp_path: Path, monkeypatch: 
     (work / "inner" / "file").write_text("new")
     publish(work, out)
     assert [str(path.relative_to(out)) for path in sorted(out.rglob("*"))] == ["inner", "inner/file"]
-    assert not work.exists() and sorted(os.listdir(tmp_path)) == ["out", "work"]
+    assert sorted(os.listdir(tmp_path)) == ["out", "work"]
+
+
+def test_published_work_stays_until_the_next_stage_begins_and_not_while_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLT_WORK", str(tmp_path / "work"))
+    code = """
+import sys
+from pathlib import Path
+from slt.store import publish, work_folder
+work = work_folder("frames", "first")
+(work / "shard").write_text("made")
+publish(work, Path(sys.argv[1]))
+print("published", flush=True)
+sys.stdin.read()
+"""
+    maker = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert maker.stdout is not None and maker.stdout.readline() == "published\n"
+    shard = tmp_path / "work" / "frames" / "first" / "shard"
+    work_folder("features", "second")
+    assert shard.read_text() == "made"  # its maker lives
+    maker.kill()
+    maker.communicate()
+    shutil.rmtree(tmp_path / "out")  # as DVC does with an output that it does not know
+    assert (work_folder("frames", "first") / "shard").read_text() == "made"
+
+
+def test_published_work_of_another_key_goes_when_a_stage_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLT_WORK", str(tmp_path / "work"))
+    for name in ("published", "unfinished"):
+        folder = tmp_path / "work" / "frames" / name
+        folder.mkdir(parents=True)
+        (folder / "shard").write_text("made")
+    (tmp_path / "work" / "frames" / "published.published").touch()
+    work_folder("features", "key")
+    assert sorted(os.listdir(tmp_path / "work" / "frames")) == ["unfinished"]
+    assert (tmp_path / "work" / "frames" / "unfinished" / "shard").is_file()
 
 
 def test_fingerprints_follow_values_and_not_the_order_of_keys() -> None:

@@ -1,6 +1,7 @@
 """Targets: one vector per clip in manifest order, the space fitted on train alone, and errors that name the clip."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,14 +76,25 @@ def test_a_text_over_the_teachers_limit_is_counted(corpus: Path, tmp_path: Path)
     assert Targets.open(tmp_path / "out").provenance["truncated"] == 1
 
 
-def test_two_runs_write_the_same_bytes_and_leave_no_work(corpus: Path, tmp_path: Path) -> None:
+def test_two_runs_write_the_same_bytes(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
+        monkeypatch.setenv("SLT_WORK", str(tmp_path / "work" / name))
         make_targets(MINILM, "t", corpus, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["sem_space.json", "targets.json", "targets.parquet"]
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert [path.name for path in (tmp_path / "work" / "targets").iterdir()] == ["run-log.jsonl"]
+
+
+def test_targets_that_were_published_are_not_embedded_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_targets(MINILM, "t", corpus, tmp_path / "out")
+    whole = (tmp_path / "out" / "targets.parquet").read_bytes()
+    shutil.rmtree(tmp_path / "out")  # as DVC does when it was killed before it wrote dvc.lock
+    monkeypatch.setattr(slt.targets.Teacher, "encode", None)
+    make_targets(MINILM, "t", corpus, tmp_path / "out")
+    assert (tmp_path / "out" / "targets.parquet").read_bytes() == whole
 
 
 def test_an_unknown_clip_and_a_clip_without_text_are_named(corpus: Path, tmp_path: Path) -> None:

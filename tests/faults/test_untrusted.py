@@ -22,6 +22,8 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from published_models import TEXTS, publish
@@ -43,7 +45,7 @@ from readers import (
 )
 
 from slt import unpacking, weights, wikipedia_source
-from slt.annotation import LINE_LIMIT
+from slt.annotation import LINE_LIMIT, read_table
 from slt.backbone import Backbone, load_weights
 from slt.config.base import parse
 from slt.config.data import FeaturesConfig, TeacherConfig
@@ -156,6 +158,24 @@ def test_text_that_unpacks_to_too_much(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize("bomb", ["equal rows", "packed text"])
+@pytest.mark.parametrize("reader", ["annotation", "articles"])
+def test_a_parquet_file_that_unpacks_to_too_much(reader: str, bomb: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    column = pa.array(["a" * 1000]).take(pa.array([0] * 10**6)) if bomb == "equal rows" else pa.array(["a" * 2**29])
+    pq.write_table(pa.table({"text": column}), path, compression="none" if bomb == "equal rows" else "zstd")
+    del column
+    assert path.stat().st_size < 2**20
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(DataError, match=r"bomb\.parquet: unpacks to more than .* bytes, the limit \(200 times"):
+        if reader == "annotation":
+            read_table(path, ["text"])
+        else:
+            for _ in wikipedia_source.read_documents([path]):
+                pass
+    assert pa.default_memory_pool().max_memory() - before < 64 * 2**20
 
 
 @pytest.mark.parametrize(
