@@ -12,7 +12,7 @@ repro: env
 
 # a file's tests share costly fixtures, so a file goes to one process
 test: env
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: env
 	$(BIN)/ruff check .
