@@ -1,21 +1,17 @@
 """How near the data stages come to the tools they stand on, and what memory they take.
 
-    python benchmarks/data_stages.py [--clips N] [--rounds N] [--skip-memory]
+    python benchmarks/data_stages.py [--clips N] [--rounds N] [--skip-memory] [--out FILE.csv]
 
-Both sides of a ratio run in turns in one process and the median of the rounds' ratios is printed, since a shared
-machine's speed changes from minute to minute. One core for decoding; as many as torch takes for the backbone.
+One core for decoding; as many as torch takes for the backbone.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
 
 import argparse
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +21,8 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
+
+from side_by_side import Sheet
 
 from slt.config.data import FeaturesConfig, FramesConfig
 from slt.frames import ShardTask, make_frames, make_shard
@@ -64,28 +62,7 @@ def write_clips(folder: Path, count: int, files: int) -> list[Clip]:
     return [Clip(f"clip{i:05d}", "train", "en", "mis", str(folder / f"{i % files}.mp4"), "text") for i in range(count)]
 
 
-def in_turns(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
-    """Items per second of each side, round by round, after one round to warm up."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            items = side()
-            if turn:
-                rates[name].append(items / (time.perf_counter() - started))
-    return rates
-
-
-def show(rates: dict[str, list[float]], unit: str) -> None:
-    """One line per side, and the ratio of the first, ours, to the second, the bare one."""
-    ours, bare = list(rates)[:2]
-    for name, values in rates.items():
-        print(f"  {name:48s} {statistics.median(values):9.0f} {unit}")
-    ratios = sorted(a / b for a, b in zip(rates[ours], rates[bare], strict=True))
-    print(f"  ratio, median of {len(ratios)}: {statistics.median(ratios):.3f}  ({ratios[0]:.3f} to {ratios[-1]:.3f})")
-
-
-def frames_speed(clips: list[Clip], folder: Path, rounds: int) -> None:
+def frames_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> None:
     cv2.setNumThreads(1)  # as in a worker of the stage
 
     def stage() -> int:
@@ -120,11 +97,10 @@ def frames_speed(clips: list[Clip], folder: Path, rounds: int) -> None:
         "bare: PyAV decode, swscale, imencode": bare,
         "PyAV's bare read": read,
     }
-    print(f"frames, {len(clips)} clips of {CLIP_FRAMES} frames, one core")
-    show(in_turns(sides, rounds), "frames/s")
+    sheet.add(f"frames, {len(clips)} clips of {CLIP_FRAMES} frames, one core", sides, rounds, "frames/s")
 
 
-def features_speed(clips: list[Clip], folder: Path, rounds: int, precision: str) -> None:
+def features_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, precision: str) -> None:
     import timm
     import torch
 
@@ -159,9 +135,8 @@ def features_speed(clips: list[Clip], folder: Path, rounds: int, precision: str)
         return passes * FEATURES.batch
 
     name = f"{FEATURES.backbone}, batch {FEATURES.batch}, {precision}, {model.device.type}"
-    print(f"features, {counts['frames']} frames of {FRAMES.size} pixels, {name}")
     sides = {"stage: JPEG decode, forward, stored": stage, "bare: timm forward of a ready batch": bare}
-    show(in_turns(sides, rounds), "frames/s")
+    sheet.add(f"features, {counts['frames']} frames of {FRAMES.size} pixels, {name}", sides, rounds, "frames/s")
 
 
 def memory(folder: Path) -> None:
@@ -208,6 +183,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=20, help="clips to measure the speed on")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     parser.add_argument("--skip-memory", action="store_true", help="leave out the runs on 100 and 1,000 clips")
+    parser.add_argument("--out", type=Path, help="keep the ratios as CSV, with the machine's description")
     parser.add_argument("--child", choices=["frames", "features"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -216,11 +192,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         clips = write_clips(folder / "clips", arguments.clips, arguments.clips)
-        frames_speed(clips * 5, folder, arguments.rounds)
+        sheet = Sheet()
+        frames_speed(sheet, clips * 5, folder, arguments.rounds)
         for precision in ("float32", "bfloat16"):
-            features_speed(clips, folder, arguments.rounds, precision)
+            features_speed(sheet, clips, folder, arguments.rounds, precision)
         if not arguments.skip_memory:
             memory(folder)
+        if arguments.out:
+            sheet.save(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,217 @@
+"""Where batching, caching and counting save work: targets, training batches, decoding, bootstrap, reading Wikipedia.
+
+    python benchmarks/computation.py [--rounds N] [--lengths FILE] [--out FILE.csv] [NAME …]
+
+Needs a finished `dvc repro` of the demo in this checkout. ``--lengths`` is a table with a column ``num_frames`` (of
+a real corpus), else the demo's clips are the training clips.
+"""
+
+# ruff: noqa: T201  (what it prints is its result)
+
+import argparse
+import bz2
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
+
+from side_by_side import Sheet
+
+import slt.decoding
+from slt import paths
+from slt.batching import epoch_batches, pad_features
+from slt.bootstrap import draw, resample
+from slt.clips import load_clips
+from slt.config.base import read_params, section
+from slt.config.data import TeacherConfig
+from slt.config.evaluate import EvaluateConfig
+from slt.config.train import ParallelConfig, Sign2semConfig
+from slt.decoding import Search, translate
+from slt.evaluations import read_evaluation
+from slt.feature_set import FeatureSet
+from slt.manifest import read_manifest
+from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, SacrebleuMetric, Statistics
+from slt.model_folder import load_model
+from slt.models.sign_encoder import SignEncoder, random_transformer
+from slt.targets import Targets
+from slt.teacher import Teacher
+from slt.tokenizer import load_tokenizer
+from slt.wikipedia_source import read_documents
+
+DATASET, TEACHER, ROW = "demo", "minilm", "demo-sign2semtext"
+FIXED = 32  # clips in a batch drawn at random, as the field's codebases have it
+CLIPS = 640  # of a longer list of lengths: an epoch in seconds
+WIDTH = 1280
+
+
+def targets(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    params = read_params()
+    teacher = Teacher.load(section(TeacherConfig, params, f"{DATASET}.teachers.{TEACHER}"), "teacher")
+    clips = read_manifest(paths.corpus_dir(DATASET) / "manifest.parquet")
+    texts = [text for clip in clips for text in (clip.text, *clip.references)]
+
+    def ours() -> int:
+        teacher.encode(texts)
+        return len(texts)
+
+    def bare() -> int:
+        teacher.model.encode(texts, show_progress_bar=False)
+        return len(texts)
+
+    repeated = 1 - len(set(texts)) / len(texts)
+    sides = {"Teacher.encode": ours, "SentenceTransformer.encode in file order": bare}
+    sheet.add(f"targets, {len(texts)} sentences, {repeated:.0%} of them repeated", sides, rounds, "sentences/s")
+
+
+def batches(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    """One epoch of forward and backward passes of a sign encoder, over the same clips."""
+    import torch
+
+    config = section(Sign2semConfig, read_params(), f"{DATASET}.sign2sem").encoder
+    torch.manual_seed(0)
+    sizes = random_transformer(config.layers, config.width, config.heads, config.ffn, 0.0, max(lengths))
+    model = SignEncoder(WIDTH, 384, sizes)
+    budget = FIXED * int(np.mean(lengths))
+    by_budget = epoch_batches(lengths, budget, 0, 0)
+    order = np.random.default_rng(0).permutation(len(lengths)).tolist()
+    by_number = [order[at : at + FIXED] for at in range(0, len(order), FIXED)]
+    frames = np.random.default_rng(0).standard_normal((max(lengths), WIDTH)).astype(np.float16)
+
+    def epoch(grouped: list[list[int]]) -> Callable[[], int]:
+        def run() -> int:
+            for items in grouped:
+                features, mask = pad_features([frames[: lengths[i]] for i in items])
+                model.zero_grad()
+                model(features, mask)[1].square().mean().backward()
+            return len(lengths)
+
+        return run
+
+    def padding(grouped: list[list[int]]) -> float:
+        return 1 - sum(lengths) / sum(max(lengths[i] for i in items) * len(items) for items in grouped)
+
+    print(f"padding: {padding(by_budget):.1%} of frames by budget, {padding(by_number):.1%} in batches of {FIXED}")
+    print(f"clips a step: {len(lengths) / len(by_budget):.1f} by budget, {len(lengths) / len(by_number):.1f} fixed")
+    sides = {"batches by a budget of frames": epoch(by_budget), f"random batches of {FIXED}": epoch(by_number)}
+    sheet.add(f"training epoch, {len(lengths)} clips of {np.mean(lengths):.0f} frames", sides, rounds, "clips/s")
+
+
+def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    params = read_params()
+    config = section(EvaluateConfig, params, f"{DATASET}.evaluate")
+    positions = section(Sign2semConfig, params, f"{DATASET}.sign2sem").encoder.positions
+    parallel = section(ParallelConfig, params, f"{DATASET}.parallel")
+    features = FeatureSet.open(paths.features_dir(DATASET))
+    dev = load_clips(
+        DATASET, "dev", features, Targets.open(paths.targets_dir(DATASET, TEACHER)), positions, parallel
+    ).features
+    folder = paths.finetune_dir(ROW)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    search = Search(config.beam, config.length_penalty, config.max_tokens, config.batch)
+
+    def ours() -> int:
+        translate(model, tokenizer, search, clips=dev)
+        return len(dev)
+
+    def in_file_order(lengths: list[int], batch: int) -> list[list[int]]:
+        return [list(range(at, min(at + batch, len(lengths)))) for at in range(0, len(lengths), batch)]
+
+    def bare() -> int:
+        with mock.patch.object(slt.decoding, "_by_length", in_file_order):
+            return ours()
+
+    sheet.add(f"decoding {len(dev)} clips", {"sorted by length": ours, "in file order": bare}, rounds, "clips/s")
+
+
+def bootstrap(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    from sacrebleu.significance import _bootstrap_resample
+
+    systems = [read_evaluation(path) for path in sorted(Path("data/evaluations/rows").iterdir())]
+    records = [evaluation.select("test", "model") for evaluation in systems][:5]
+    while len(records) < 5:
+        records.append(records[0])
+    metrics: list[tuple[SacrebleuMetric, int | None]] = [
+        (BLEU_13A, 1),
+        (BLEU_MULTI, None),
+        (BLEU_RAW, 1),
+        (CHRF2, 1),
+    ]
+    kept: list[tuple[SacrebleuMetric, Statistics]] = []
+    for metric, references in metrics:
+        for system in records:
+            refs = [record.all_references()[:references] for record in system]
+            kept.append((metric, metric.statistics([record.hypothesis for record in system], refs)))
+    listed = [(metric.make(), statistics.values.tolist()) for metric, statistics in kept]
+
+    def ours() -> int:
+        draw.cache_clear()
+        for _, statistics in kept:
+            resample(statistics, draw(statistics.n))
+        return len(kept)
+
+    def bare() -> int:
+        for metric, values in listed:
+            _bootstrap_resample(values, metric, 1000)
+        return len(kept)
+
+    apart = max(
+        float(np.abs(resample(statistics, draw(statistics.n)) - [s.score for s in theirs]).max())
+        for (_, statistics), theirs in (
+            (pair, _bootstrap_resample(values, metric, 1000)[1])
+            for pair, (metric, values) in zip(kept, listed, strict=True)
+        )
+    )
+    print(f"largest difference of a resampled score: {apart:.1e}")
+    what = f"1,000 resamples, 5 systems, {len(metrics)} metrics, {len(records[0])} sentences, statistics given"
+    sheet.add(what, {"resample": ours, "sacrebleu's own": bare}, rounds, "scores/s")
+
+
+def wikipedia(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    source = paths.resolve(read_params()[DATASET]["wikipedia"]["source"])
+
+    def ours() -> int:
+        return sum(len(document.text.encode()) for document in read_documents([source]))
+
+    def bare() -> int:
+        with bz2.open(source) as file:
+            return sum(len(part) for part in iter(lambda: file.read(2**20), b""))
+
+    sheet.add("reading a dump, bytes of text a second", {"articles out of XML": ours, "bz2": bare}, rounds, "bytes/s")
+
+
+BENCHMARKS = {each.__name__: each for each in (targets, batches, decoding, bootstrap, wikipedia)}
+
+
+def read_lengths(path: Path | None) -> list[int]:
+    if path is None:
+        clips = read_manifest(paths.corpus_dir(DATASET) / "manifest.parquet", "train")
+        features = FeatureSet.open(paths.features_dir(DATASET))
+        return [features.lengths[clip.id] for clip in clips]
+    with path.open(newline="", encoding="utf-8") as file:
+        lengths = [int(row["num_frames"]) for row in csv.DictReader(file, delimiter="\t")]
+    return np.random.default_rng(0).permutation(lengths)[:CLIPS].tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; default all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--lengths", type=Path)
+    parser.add_argument("--out", type=Path, help="keep the ratios as CSV, with the machine's description")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}")
+    sheet, lengths = Sheet(), read_lengths(arguments.lengths)
+    for name in arguments.names or BENCHMARKS:
+        BENCHMARKS[name](sheet, arguments.rounds, lengths)
+    if arguments.out:
+        sheet.save(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
