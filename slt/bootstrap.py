@@ -71,8 +71,7 @@ def resample(statistics: Statistics, drawn: Draw) -> np.ndarray:
     """
     if statistics.n != drawn.n:
         raise DataError(f"{statistics.metric.name}: {statistics.n} sentences, but the draw is of {drawn.n}")
-    totals = drawn.counts @ statistics.values
-    return np.array([statistics.metric.score(row) for row in totals.tolist()])
+    return statistics.metric.scores(drawn.counts @ statistics.values)
 
 
 def interval(scores: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from slt.bootstrap import bootstrap, draw
 from slt.config.evaluate import IntervalConfig
 from slt.evaluations import Record, Sems
-from slt.metrics import BLEU_13A, DIGITS, SacrebleuMetric, Statistics, no_score
+from slt.metrics import BLEU_13A, DIGITS, SacrebleuMetric, Statistics, bleu_scores, no_score
 
 LENGTHS = ((0, 7), (8, 11), (12, 16), (17, 25), (26, 10**9))
 """Buckets of reference length in words. Fixed, so that corpora can be compared; the first four hold about a quarter
@@ -127,6 +127,7 @@ def _bleu_content(pairs: Sequence[tuple[str, str]], config: IntervalConfig, lang
     metric = SacrebleuMetric(
         "bleu_content",
         lambda: BLEU(force=True, tokenize="none"),
+        bleu_scores,
         f"|text:13a-tokens-without-punctuation-and-function-words-{language}",
     )
     statistics = metric.statistics(

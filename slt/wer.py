@@ -61,6 +61,9 @@ class WordErrorRate:
     def score(self, totals: Sequence[float]) -> float:
         return float(100 * totals[0] / totals[1])
 
+    def scores(self, totals: np.ndarray) -> np.ndarray:
+        return np.asarray(100 * totals[:, 0] / totals[:, 1])
+
     def signature(self, references: int, resamples: int, seed: int) -> str:
         return f"nrefs:{references}|bs:{resamples}|seed:{seed}|unit:gloss|align:sclite-s4-i3-d3"
 

@@ -14,7 +14,7 @@ from test_metrics import corrupted, sentences
 
 from slt.bootstrap import bootstrap, draw, interval, paired_test, resample
 from slt.errors import DataError
-from slt.metrics import BLEU_13A, CHRF2, Statistics
+from slt.metrics import BLEU_13A, CHRF2, SacrebleuMetric, Statistics
 
 REFERENCES = sentences(120, 1)
 SYSTEMS = {name: corrupted(REFERENCES, skill, 5) for name, skill in (("base", 0.6), ("near", 0.61), ("far", 0.8))}
@@ -29,6 +29,30 @@ def test_each_resample_is_sacrebleus(ours, theirs) -> None:
     own = statistics("base", ours)
     _, scores = _bootstrap_resample(own.values.astype(int).tolist(), theirs, 1000)
     assert resample(own, draw(120)) == pytest.approx([score.score for score in scores], abs=1e-4)  # float32 there
+
+
+def sums(metric: SacrebleuMetric) -> np.ndarray:
+    """Summed statistics as corpora of all sizes have them, and as none but a broken system has."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for _ in range(2000):
+        if metric is CHRF2:
+            written, expected = (generator.integers(0, 9, 6) * generator.integers(0, 2) for _ in range(2))
+            rows.append(np.stack([written, expected, np.minimum(written, expected) // generator.integers(1, 4)], 1))
+        else:
+            words, reference = generator.integers(0, 12), generator.integers(1, 12)
+            ngrams = np.maximum(words - np.arange(4), 0)
+            matches = np.minimum.accumulate(generator.integers(0, ngrams + 1))
+            rows.append(np.concatenate([[words, reference], matches, ngrams]))
+    return np.array([row.ravel() for row in rows], np.float64)
+
+
+@pytest.mark.parametrize("metric", [BLEU_13A, CHRF2])
+def test_many_sums_at_once_are_scored_as_sacrebleu_scores_each(metric: SacrebleuMetric) -> None:
+    rows = sums(metric)
+    each = np.array([metric.score(row) for row in rows.tolist()])
+    assert metric.scores(rows) == pytest.approx(each, rel=1e-12, abs=1e-12)
+    assert 0 < np.mean(each == 0) < 0.9 and len(np.unique(each)) > 50
 
 
 def test_paired_p_values_are_those_of_the_command_line(tmp_path: Path) -> None:
