@@ -131,16 +131,20 @@ def in_peace(clone: Path) -> dict[str, tuple[float, float]]:
     }
 
 
-def plan(seconds: dict[str, tuple[float, float]], kills: int, draw: random.Random) -> list[tuple[str, bool]]:
-    """Stages to be killed in, in the order in which DVC runs them, and whether at the moment of publishing."""
-    stages: dict[str, list[str]] = defaultdict(list)
+def plan(seconds: dict[str, tuple[float, float]], kills: int, draw: random.Random) -> dict[str, int]:
+    """Kills inside the work of each stage, in the order in which DVC runs them; a kind's are spread over its rows."""
+    kinds: dict[str, list[str]] = defaultdict(list)
     for stage in seconds:
-        stages[kind(stage)].append(stage)
-    each = max(1, kills // len(stages) - 1)
-    aims = [(draw.choice(names), False) for names in stages.values() for _ in range(each)]
-    aims += [(names[0], True) for names in stages.values()]
-    order = list(seconds)
-    return sorted(aims, key=lambda aim: (order.index(aim[0]), aim[1]))
+        kinds[kind(stage)].append(stage)
+    each = max(1, round(kills / len(kinds)) - 1)  # one more falls at publishing
+    aims = Counter(draw.choice(names) for names in kinds.values() for _ in range(each))
+    return {stage: aims[stage] for stage in seconds}
+
+
+def is_locked(clone: Path, stage: str) -> bool:
+    """Whether DVC knows the stage's output, so that it will not run again."""
+    lock = clone / "dvc.lock"
+    return lock.is_file() and stage in yaml.safe_load(lock.read_text())["stages"]
 
 
 def wait_for(moment: object, repro: Repro) -> bool:
@@ -189,7 +193,7 @@ def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Ran
         time.sleep(draw.uniform(0, 0.1))
     else:
         whole, imports = aim.seconds
-        delay = draw.uniform(imports, whole)
+        delay = draw.uniform(imports, imports + 0.8 * (whole - imports))  # its end varies
         wait_for(lambda: time.monotonic() > begun + delay or current() != stage, repro)
     if repro.ended():
         return "none", "ended before the kill"
@@ -198,8 +202,7 @@ def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Ran
     if now != stage:
         return now, f"fell in {now}"
     if aim.publishing is not None:
-        lock = yaml.safe_load((war / "dvc.lock").read_text())["stages"] if (war / "dvc.lock").exists() else {}
-        return now, "hit" if stage not in lock else "after dvc.lock was written"
+        return now, "hit" if not is_locked(war, stage) else "after dvc.lock was written"
     return now, "hit"
 
 
@@ -214,23 +217,29 @@ def main() -> None:
         say(f"undisturbed: {sum(whole for whole, _ in seconds.values()):.0f} s, {len(seconds)} stages")
 
         draw, fell = random.Random(arguments.seed), defaultdict[str, Counter[str]](Counter)
-        begun, kills, units = time.monotonic(), Counter[str](), executed(peace)
+        begun, kills, units, left_over = time.monotonic(), Counter[str](), executed(peace), 0
         planned = plan(seconds, arguments.kills, draw)
-        for number, (stage, publishing) in enumerate(planned):
-            alone = number % 2 == 1 and not publishing
-            rows = sum(kind(name) == kind(stage) for name in seconds)
-            aims = sum(name == stage for name, _ in planned)
-            aim = Aim(
-                stage,
-                first_output(peace, stage) if publishing else None,
-                max(1, units[kind(stage)] // rows // (aims + 1)),  # so that work is left for all of its kills
-                seconds[stage],
-            )
-            now, where = attempt(war, list(seconds), aim, alone, draw)
-            kills[kind(now)] += 1
-            how = "at publishing" if publishing else "DVC alone" if alone else "process group"
-            fell[kind(stage)][f"{how}: {where}"] += 1
-            say(f"{number + 1}: {stage}, {how}: {where}")
+        for stage, inside in planned.items():
+            rows = [name for name in seconds if kind(name) == kind(stage)]
+            left = inside + left_over + (stage == rows[0])
+            while left and not is_locked(war, stage):  # a stage may end before its last kill: the next one gets it
+                publishing = left == 1 and stage == rows[0]
+                alone = kills.total() % 2 == 1 and not publishing
+                aim = Aim(
+                    stage,
+                    first_output(peace, stage) if publishing else None,
+                    max(
+                        1, units[kind(stage)] // len(rows) // (inside + 3)
+                    ),  # so that work is left for all of its kills
+                    seconds[stage],
+                )
+                now, where = attempt(war, list(seconds), aim, alone, draw)
+                how = "at publishing" if publishing else "DVC alone" if alone else "process group"
+                kills[kind(now)] += 1
+                fell[kind(stage)][f"{how}: {where}"] += 1
+                left -= 1
+                say(f"{kills.total()}: {stage}, {how}: {where}")
+            left_over = left
         last = Repro(war)
         if last.process.wait(DEADLINE) != 0:
             sys.exit(last.log.read_text()[-3000:])
