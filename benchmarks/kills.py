@@ -228,9 +228,8 @@ def main() -> None:
                 aim = Aim(
                     stage,
                     first_output(peace, stage) if publishing else None,
-                    max(
-                        1, units[kind(stage)] // len(rows) // (inside + 3)
-                    ),  # so that work is left for all of its kills
+                    # so that work is left for all of its kills
+                    max(1, units[kind(stage)] // len(rows) // (inside + 3)),
                     seconds[stage],
                 )
                 now, where = attempt(war, list(seconds), aim, alone, draw)
