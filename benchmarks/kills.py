@@ -3,7 +3,7 @@
 ``python benchmarks/kills.py --kills 100 --seed 1``: two clones of this checkout with miniature parameters. One is
 reproduced in peace. In the other `dvc repro` is killed by SIGKILL, in turn the whole process group and DVC alone: in
 each kind of stage at seeded random moments of its work (after so many shards or steps of this attempt, as the run log
-counts them, or, where a stage has no such units, after a share of the seconds that it took in peace), and once in each
+counts them, or, where a stage has few such units, some time after it has taken its work folder), and once in each
 kind at the moment when its output is published and `dvc.lock` does not know it yet. Then it is left to end.
 
 Two things must hold, else the exit code is 1: every output has the hash that it has in peace; and shards and steps made
@@ -113,32 +113,33 @@ def first_output(clone: Path, stage: str) -> Path:
     return Path(yaml.safe_load((clone / "dvc.lock").read_text())["stages"][stage]["outs"][0]["path"])
 
 
-def in_peace(clone: Path) -> dict[str, tuple[float, float]]:
-    """Run it all; per stage the seconds from its start to its end, and to the beginning of its work after imports."""
-    repro, begun = Repro(clone), {}
-    while not repro.ended():
-        for stage in repro.stages():
-            begun.setdefault(stage, time.monotonic())
-        time.sleep(0.02)
-    if repro.process.returncode:
+def in_peace(clone: Path) -> dict[str, float]:
+    """Run it all; the stages in their order, with the seconds of each one's work, imports apart."""
+    repro = Repro(clone)
+    if repro.process.wait(DEADLINE):
         sys.exit(repro.log.read_text()[-3000:])
-    ends = [*list(begun.values())[1:], time.monotonic()]
     times = (clone / "data/work/stage-times.jsonl").read_text().splitlines()
     work = {entry["stage"].rstrip("@"): entry["seconds"] for entry in map(json.loads, times)}
-    return {
-        stage: (end - start, max(0.0, end - start - work[stage]))
-        for (stage, start), end in zip(begun.items(), ends, strict=True)
-    }
+    return {stage: work[stage] for stage in repro.stages()}
 
 
-def plan(seconds: dict[str, tuple[float, float]], kills: int, draw: random.Random) -> dict[str, int]:
+def plan(stages: list[str], kills: int, only: list[str], draw: random.Random) -> dict[str, int]:
     """Kills inside the work of each stage, in the order in which DVC runs them; a kind's are spread over its rows."""
     kinds: dict[str, list[str]] = defaultdict(list)
-    for stage in seconds:
-        kinds[kind(stage)].append(stage)
+    for stage in stages:
+        if not only or kind(stage) in only:
+            kinds[kind(stage)].append(stage)
     each = max(1, round(kills / len(kinds)) - 1)  # one more falls at publishing
     aims = Counter(draw.choice(names) for names in kinds.values() for _ in range(each))
-    return {stage: aims[stage] for stage in seconds}
+    return {stage: aims[stage] for names in kinds.values() for stage in names}
+
+
+def is_working(clone: Path, stage: str) -> bool:
+    """Whether a process holds a work folder of this kind of stage, which it takes when its imports are done."""
+    folders = [folder for folder in (clone / "data/work").glob(f"{kind(stage)}*/**/") if folder.is_dir()]
+    inodes = {str(folder.stat().st_ino) for folder in folders}
+    locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return any(fields[1] == "FLOCK" and fields[5].rpartition(":")[2] in inodes for fields in map(str.split, locks))
 
 
 def is_locked(clone: Path, stage: str) -> bool:
@@ -167,8 +168,8 @@ class Aim:
     """the output whose appearance is waited for, or None for a moment inside the work"""
     most: int
     """shards or steps of the attempt after which it may fall"""
-    seconds: tuple[float, float]
-    """of the undisturbed stage: the whole, and until its imports are done"""
+    seconds: float
+    """that the undisturbed stage worked after its imports"""
 
 
 def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Random) -> tuple[str, str]:
@@ -183,7 +184,7 @@ def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Ran
         return now is not None and order.index(now) >= order.index(stage)  # what is finished is passed over
 
     wait_for(there, repro)
-    begun, before = time.monotonic(), executed(war)[kind(stage)]
+    before = executed(war)[kind(stage)]
     if aim.publishing is not None:
         output = war / aim.publishing
         wait_for(lambda: output.exists() or current() != stage, repro)
@@ -192,9 +193,9 @@ def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Ran
         wait_for(lambda: executed(war)[kind(stage)] >= before + count or current() != stage, repro)
         time.sleep(draw.uniform(0, 0.1))
     else:
-        whole, imports = aim.seconds
-        delay = draw.uniform(imports, imports + 0.8 * (whole - imports))  # its end varies
-        wait_for(lambda: time.monotonic() > begun + delay or current() != stage, repro)
+        wait_for(lambda: is_working(war, stage) or current() != stage, repro)
+        end = time.monotonic() + draw.uniform(0, 0.5 * aim.seconds)  # what was made before is not made again
+        wait_for(lambda: time.monotonic() > end or current() != stage, repro)
     if repro.ended():
         return "none", "ended before the kill"
     now = current() or "none"
@@ -210,15 +211,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=[], metavar="STAGE", help="kinds of stages to be killed in")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peace, war = (make_clone(Path(folder) / name, CHANGES) for name in ("peace", "war"))
         seconds = in_peace(peace)
-        say(f"undisturbed: {sum(whole for whole, _ in seconds.values()):.0f} s, {len(seconds)} stages")
+        say(f"undisturbed: {len(seconds)} stages")
 
         draw, fell = random.Random(arguments.seed), defaultdict[str, Counter[str]](Counter)
         begun, kills, units, left_over = time.monotonic(), Counter[str](), executed(peace), 0
-        planned = plan(seconds, arguments.kills, draw)
+        planned = plan(list(seconds), arguments.kills, arguments.only, draw)
         for stage, inside in planned.items():
             rows = [name for name in seconds if kind(name) == kind(stage)]
             left = inside + left_over + (stage == rows[0])
