@@ -3,7 +3,7 @@
 ``python benchmarks/kills.py --kills 100 --seed 1``: two clones of this checkout with miniature parameters. One is
 reproduced in peace. In the other `dvc repro` is killed by SIGKILL, in turn the whole process group and DVC alone: in
 each kind of stage at seeded random moments of its work (after so many shards or steps of this attempt, as the run log
-counts them, or, where a stage has no such units, after a share of the seconds that it took in peace), and once in each
+counts them, or, where a stage has few such units, some time after it has taken its work folder), and once in each
 kind at the moment when its output is published and `dvc.lock` does not know it yet. Then it is left to end.
 
 Two things must hold, else the exit code is 1: every output has the hash that it has in peace; and shards and steps made
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -34,15 +35,15 @@ DEADLINE = 1800.0
 EVERY = 5  # steps between two checkpoints
 TRAINING = {"max_steps": 60, "warmup_steps": 5, "validate_every": EVERY}
 CHANGES = {
-    "frames.clips_per_shard": 2,
+    "frames.clips_per_shard": 1,
     **{
         f"{phase}.training.{key}": value
         for phase in ("sign2sem", "sem2text", "finetune")
         for key, value in TRAINING.items()
     },
 }
-BY_COUNT = {"frames": 6, "features": 3, "sign2sem": 12, "sem2text": 12, "finetune": 8}
-"""kinds of stages that are killed after so many shards or steps of an attempt, at most"""
+BY_COUNT = ("frames", "features", "sign2sem", "sem2text", "finetune")
+"""kinds of stages that are killed after so many shards or steps of an attempt"""
 
 
 class Repro:
@@ -112,34 +113,39 @@ def first_output(clone: Path, stage: str) -> Path:
     return Path(yaml.safe_load((clone / "dvc.lock").read_text())["stages"][stage]["outs"][0]["path"])
 
 
-def in_peace(clone: Path) -> dict[str, tuple[float, float]]:
-    """Run it all; per stage the seconds from its start to its end, and to the beginning of its work after imports."""
-    repro, begun = Repro(clone), {}
-    while not repro.ended():
-        for stage in repro.stages():
-            begun.setdefault(stage, time.monotonic())
-        time.sleep(0.02)
-    if repro.process.returncode:
+def in_peace(clone: Path) -> dict[str, float]:
+    """Run it all; the stages in their order, with the seconds of each one's work, imports apart."""
+    repro = Repro(clone)
+    if repro.process.wait(DEADLINE):
         sys.exit(repro.log.read_text()[-3000:])
-    ends = [*list(begun.values())[1:], time.monotonic()]
     times = (clone / "data/work/stage-times.jsonl").read_text().splitlines()
     work = {entry["stage"].rstrip("@"): entry["seconds"] for entry in map(json.loads, times)}
-    return {
-        stage: (end - start, max(0.0, end - start - work[stage]))
-        for (stage, start), end in zip(begun.items(), ends, strict=True)
-    }
+    return {stage: work[stage] for stage in repro.stages()}
 
 
-def plan(seconds: dict[str, tuple[float, float]], kills: int, draw: random.Random) -> list[tuple[str, bool]]:
-    """Stages to be killed in, in the order in which DVC runs them, and whether at the moment of publishing."""
-    stages: dict[str, list[str]] = defaultdict(list)
-    for stage in seconds:
-        stages[kind(stage)].append(stage)
-    each = max(1, kills // len(stages) - 1)
-    aims = [(draw.choice(names), False) for names in stages.values() for _ in range(each)]
-    aims += [(names[0], True) for names in stages.values()]
-    order = list(seconds)
-    return sorted(aims, key=lambda aim: (order.index(aim[0]), aim[1]))
+def plan(stages: list[str], kills: int, only: list[str], draw: random.Random) -> dict[str, int]:
+    """Kills inside the work of each stage, in the order in which DVC runs them; a kind's are spread over its rows."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for stage in stages:
+        if not only or kind(stage) in only:
+            kinds[kind(stage)].append(stage)
+    each = max(1, round(kills / len(kinds)) - 1)  # one more falls at publishing
+    aims = Counter(draw.choice(names) for names in kinds.values() for _ in range(each))
+    return {stage: aims[stage] for names in kinds.values() for stage in names}
+
+
+def is_working(clone: Path, stage: str) -> bool:
+    """Whether a process holds a work folder of this kind of stage, which it takes when its imports are done."""
+    folders = [folder for folder in (clone / "data/work").glob(f"{kind(stage)}*/**/") if folder.is_dir()]
+    inodes = {str(folder.stat().st_ino) for folder in folders}
+    locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return any(fields[1] == "FLOCK" and fields[5].rpartition(":")[2] in inodes for fields in map(str.split, locks))
+
+
+def is_locked(clone: Path, stage: str) -> bool:
+    """Whether DVC knows the stage's output, so that it will not run again."""
+    lock = clone / "dvc.lock"
+    return lock.is_file() and stage in yaml.safe_load(lock.read_text())["stages"]
 
 
 def wait_for(moment: object, repro: Repro) -> bool:
@@ -153,68 +159,101 @@ def wait_for(moment: object, repro: Repro) -> bool:
     return False
 
 
-def attempt(
-    war: Path, stage: str, publishing: Path | None, seconds: tuple[float, float], alone: bool, draw: random.Random
-) -> str:
-    """One `dvc repro` and its kill; says where it fell."""
-    repro = Repro(war)
-    if not wait_for(lambda: stage in repro.stages(), repro):
-        return "ended before that stage"
-    begun, before = time.monotonic(), executed(war)[kind(stage)]
-    if publishing is not None:
-        aimed = wait_for(lambda: (war / publishing).exists(), repro)
+@dataclass(frozen=True)
+class Aim:
+    """Where a kill is to fall."""
+
+    stage: str
+    publishing: Path | None
+    """the output whose appearance is waited for, or None for a moment inside the work"""
+    most: int
+    """shards or steps of the attempt after which it may fall"""
+    seconds: float
+    """that the undisturbed stage worked after its imports"""
+
+
+def attempt(war: Path, order: list[str], aim: Aim, alone: bool, draw: random.Random) -> tuple[str, str]:
+    """One `dvc repro` and its kill; the stage that it fell in, and whether that was the one aimed at."""
+    repro, stage = Repro(war), aim.stage
+
+    def current() -> str | None:
+        return next(iter(repro.stages()[-1:]), None)
+
+    def there() -> bool:
+        now = current()
+        return now is not None and order.index(now) >= order.index(stage)  # what is finished is passed over
+
+    wait_for(there, repro)
+    before = executed(war)[kind(stage)]
+    if aim.publishing is not None:
+        output = war / aim.publishing
+        wait_for(lambda: output.exists() or current() != stage, repro)
     elif kind(stage) in BY_COUNT:
-        count = draw.randint(1, BY_COUNT[kind(stage)])
-        aimed = wait_for(lambda: executed(war)[kind(stage)] >= before + count, repro)
-        time.sleep(draw.uniform(0, 0.2))
+        count = draw.randint(1, aim.most)
+        wait_for(lambda: executed(war)[kind(stage)] >= before + count or current() != stage, repro)
+        time.sleep(draw.uniform(0, 0.1))
     else:
-        whole, imports = seconds
-        delay = draw.uniform(imports, whole)
-        aimed = wait_for(lambda: time.monotonic() > begun + delay, repro)
-    if not aimed or repro.ended():
-        return "ended before the kill"
-    now = repro.stages()[-1]
+        wait_for(lambda: is_working(war, stage) or current() != stage, repro)
+        end = time.monotonic() + draw.uniform(0, 0.5 * aim.seconds)  # what was made before is not made again
+        wait_for(lambda: time.monotonic() > end or current() != stage, repro)
+    if repro.ended():
+        return "none", "ended before the kill"
+    now = current() or "none"
     repro.kill(alone)
     if now != stage:
-        return f"fell in {now}"
-    if publishing is not None:
-        lock = yaml.safe_load((war / "dvc.lock").read_text())["stages"] if (war / "dvc.lock").exists() else {}
-        return "hit" if stage not in lock else "after dvc.lock was written"
-    return "hit"
+        return now, f"fell in {now}"
+    if aim.publishing is not None:
+        return now, "hit" if not is_locked(war, stage) else "after dvc.lock was written"
+    return now, "hit"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=[], metavar="STAGE", help="kinds of stages to be killed in")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peace, war = (make_clone(Path(folder) / name, CHANGES) for name in ("peace", "war"))
         seconds = in_peace(peace)
-        say(f"undisturbed: {sum(whole for whole, _ in seconds.values()):.0f} s, {len(seconds)} stages")
+        say(f"undisturbed: {len(seconds)} stages")
 
         draw, fell = random.Random(arguments.seed), defaultdict[str, Counter[str]](Counter)
-        begun = time.monotonic()
-        for number, (stage, publishing) in enumerate(plan(seconds, arguments.kills, draw)):
-            alone = number % 2 == 1 and not publishing
-            output = first_output(peace, stage) if publishing else None
-            where = attempt(war, stage, output, seconds[stage], alone, draw)
-            how = "at publishing" if publishing else "DVC alone" if alone else "process group"
-            fell[kind(stage)][f"{how}: {where}"] += 1
-            say(f"{number + 1}: {stage}, {how}: {where}")
+        begun, kills, units, left_over = time.monotonic(), Counter[str](), executed(peace), 0
+        planned = plan(list(seconds), arguments.kills, arguments.only, draw)
+        for stage, inside in planned.items():
+            rows = [name for name in seconds if kind(name) == kind(stage)]
+            left = inside + left_over + (stage == rows[0])
+            while left and not is_locked(war, stage):  # a stage may end before its last kill: the next one gets it
+                publishing = left == 1 and stage == rows[0]
+                alone = kills.total() % 2 == 1 and not publishing
+                aim = Aim(
+                    stage,
+                    first_output(peace, stage) if publishing else None,
+                    # so that work is left for all of its kills
+                    max(1, units[kind(stage)] // len(rows) // (inside + 3)),
+                    seconds[stage],
+                )
+                now, where = attempt(war, list(seconds), aim, alone, draw)
+                how = "at publishing" if publishing else "DVC alone" if alone else "process group"
+                kills[kind(now)] += 1
+                fell[kind(stage)][f"{how}: {where}"] += 1
+                left -= 1
+                say(f"{kills.total()}: {stage}, {how}: {where}")
+            left_over = left
         last = Repro(war)
         if last.process.wait(DEADLINE) != 0:
             sys.exit(last.log.read_text()[-3000:])
         say(f"with kills: {time.monotonic() - begun:.0f} s")
 
-        wrong = report(fell, executed(peace), executed(war))
+        wrong = report(fell, kills, executed(peace), executed(war))
         first, second = outputs(peace), outputs(war)
         different = sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
         say(f"{len(first)} outputs, {len(different)} different {different}")
         sys.exit(1 if different or wrong else 0)
 
 
-def report(fell: dict[str, Counter[str]], peace: Counter[str], war: Counter[str]) -> bool:
+def report(fell: dict[str, Counter[str]], kills: Counter[str], peace: Counter[str], war: Counter[str]) -> bool:
     """Print a table of stages; whether any of them made more than it may have."""
     wrong = False
     ways = ("process group", "DVC alone", "at publishing")
@@ -225,7 +264,7 @@ def report(fell: dict[str, Counter[str]], peace: Counter[str], war: Counter[str]
     for stage, places in fell.items():
         hits = [places[f"{way}: hit"] for way in ways]
         interval = EVERY if stage in ("sign2sem", "sem2text", "finetune") else 1
-        more, allowed = war[stage] - peace[stage], interval * places.total()
+        more, allowed = war[stage] - peace[stage], interval * kills[stage]
         wrong |= not 0 <= more <= allowed
         made = [str(number) for number in (peace[stage], more, allowed)] if peace[stage] else ["–", "–", "–"]
         say("| " + " | ".join([stage, *map(str, hits), str(places.total() - sum(hits)), *made]) + " |")
