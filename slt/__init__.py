@@ -4,6 +4,9 @@ import ctypes
 import os
 import platform
 
+PARENT = os.getppid()
+"""who started this process; taken here, since a parent killed while torch is being imported must not go unnoticed"""
+
 # Must stand before torch loads OpenMP. Threads that spin at a barrier wait for a core that a shared machine has given
 # to somebody else; threads that sleep at once pay for waking up at every operation. A training step of the demo on two
 # cores, in seconds, alone and beside two busy processes: sleeping 0.21 and 0.27, spinning 3,000 times and then sleeping

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from slt import PARENT
+
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # for the checkpoint of an orphan
 
@@ -69,10 +71,9 @@ def die_with_parent() -> None:
     A killed `dvc repro` leaves its stage running, and the next one would start a second copy into the same
     output (seen with DVC 3.67). Polling, not PR_SET_PDEATHSIG: that fires when the starting *thread* ends.
     """
-    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == PARENT:
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)

@@ -40,9 +40,10 @@ ORPHAN = """
 import os, sys, time
 from slt import lifecycle
 lifecycle.POLL_SECONDS = 0.1
+print(os.getpid(), flush=True)
+time.sleep(IMPORTS)
 lifecycle.handle_signals()
 lifecycle.die_with_parent()
-print(os.getpid(), flush=True)
 time.sleep(60)
 """
 
@@ -119,8 +120,10 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     process.communicate()
 
 
-def test_a_stage_dies_with_the_dvc_that_started_it() -> None:
-    parent_code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {ORPHAN!r}]); time.sleep(60)"
+@pytest.mark.parametrize("imports", [0, 3])
+def test_a_stage_dies_with_the_dvc_that_started_it_even_while_it_imports(imports: int) -> None:
+    code = ORPHAN.replace("IMPORTS", str(imports))
+    parent_code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {code!r}]); time.sleep(60)"
     parent = start(parent_code, ROOT / "unused")
     assert parent.stdout is not None
     orphan = int(parent.stdout.readline())
