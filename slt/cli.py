@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     translate.add_argument("--n-best", type=int, default=4, help="sentences per clip in --json (default 4)")
     translate.add_argument("--length-penalty", type=float, default=1.0)
     translate.add_argument("--max-tokens", type=int, default=64, help="longest sentence (default 64 tokens)")
+    translate.add_argument("--language", help="to write, ISO 639-1, where the model writes several")
     translate.set_defaults(run=_translate)
 
     score = commands.add_parser(
@@ -119,7 +120,7 @@ def _translate(arguments: argparse.Namespace) -> None:
     transformers_logging.disable_progress_bar()
     n_best = min(arguments.n_best, arguments.beam) if arguments.json else 1
     search = Search(arguments.beam, arguments.length_penalty, arguments.max_tokens, batch=16, n_best=n_best)
-    results = ClipTranslator(arguments.model)(arguments.clips, search)
+    results = ClipTranslator(arguments.model)(arguments.clips, search, language=arguments.language)
     if arguments.json:
         text = json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2)
     else:
