@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate, score, add a dataset, run experiments, check params.yaml, verify, show times."""
+"""The ``slt`` command: translate, score, add a dataset, run experiments, train a teacher, check, verify, show times."""
 
 import argparse
 import json
@@ -94,6 +94,15 @@ def main(argv: list[str] | None = None) -> None:
     experiment.add_argument("--label", help="of a table of its own, for another teacher, decoder or -S")
     experiment.add_argument("--dry", action="store_true", help="print the commands, run nothing")
     experiment.set_defaults(run=_experiment)
+
+    teacher = commands.add_parser(
+        "teacher",
+        help="train a small teacher on a dataset's monolingual text",
+        description="By denoising (TSDAE), as the entry's section `trained` says; it then lies where `model` says.",
+    )
+    teacher.add_argument("--dataset", required=True, metavar="DATASET", help="a dataset section of params.yaml")
+    teacher.add_argument("--teacher", required=True, metavar="TEACHER", help="an entry of its teachers")
+    teacher.set_defaults(run=_teacher)
 
     verify = commands.add_parser("verify", help="every file on disk against what its stage wrote")
     verify.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="such as data/demo; default everything")
@@ -221,6 +230,13 @@ def _experiment(arguments: argparse.Namespace) -> None:
     for path in write_report():
         log.info("%s", path)
     log.info("%s: made anew", REPORT)
+
+
+def _teacher(arguments: argparse.Namespace) -> None:
+    from slt.config.base import read_params
+    from slt.tsdae import make_teacher
+
+    log.info("%s", make_teacher(read_params(), arguments.dataset, arguments.teacher))
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -84,6 +84,9 @@ class TeacherConfig:
     """L2-normalise each embedding"""
     center: bool
     """subtract the mean over train sentences (e5-like models: all cosines 0.7 to 0.97)"""
+    trained: dict[str, object] | None = None
+    """a :class:`slt.config.train.TrainedTeacherConfig`: how `slt teacher` makes the model, which then lies where
+    ``model`` says; null: the model is someone else's"""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,35 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class TrainedTeacherConfig:
+    """A small teacher trained from scratch on monolingual text by denoising: TSDAE (Wang et al. 2021), slt/tsdae.py."""
+
+    share: float
+    """of the monolingual sentences, those that `sem2text.monolingual` would take"""
+    layers: int
+    """of the sentence encoder; its width is the teacher's `size`"""
+    heads: int
+    ffn: int
+    dropout: float
+    vocabulary: int
+    """size of the byte-level BPE vocabulary, learnt on the share of the text"""
+    max_tokens: int
+    """longest sentence in tokens; longer ones are cut, and counted"""
+    deletion: float
+    """share of a sentence's tokens that the encoder does not see (Wang et al.: 0.6 is best)"""
+    decoder_layers: int
+    """of the decoder that has to write the whole sentence from the embedding alone, and then is thrown away"""
+    training: TrainingConfig
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError("share must be above 0 and at most 1")
+        if not 0 <= self.deletion < 1:
+            raise ValueError("deletion must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """What happens to a training clip's features, anew in every epoch; all zero or 1.0 means nothing."""
 
