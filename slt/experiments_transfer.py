@@ -13,7 +13,7 @@ from slt import paths
 from slt.batching import subsample
 from slt.conditions import records
 from slt.config.base import section
-from slt.config.data import CorpusConfig, FramesConfig
+from slt.config.data import PRECOMPUTED, CorpusConfig, FramesConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.config.train import SystemConfig
 from slt.decoding import Search, encode_clips, translate
@@ -34,6 +34,7 @@ from slt.tokenizer import load_tokenizer
 
 SAME_FRAMES = ("size", "fit", "stride")
 SAME_FEATURES = ("backbone", "weights_sha256", "pool", "dim")
+SAME_PRECOMPUTED = ("backbone", "weights", "dim")  # their hash is of the features themselves
 SAME_TEACHER = ("sha256", "prompt", "normalize")
 log = logging.getLogger("slt.experiments")
 
@@ -67,7 +68,8 @@ def transferred(trial: Trial, params: Params, root: Path) -> dict[str, Evaluatio
         folder = root / paths.finetune_dir(row)
         model = load_model(folder, device_name())
         _check_same("frames", frames, model.config.pipeline["frames"], SAME_FRAMES, trial)
-        _check_same("features", features.provenance, model.config.pipeline["features"], SAME_FEATURES, trial)
+        keys = SAME_PRECOMPUTED if features.provenance["backbone"] == PRECOMPUTED else SAME_FEATURES
+        _check_same("features", features.provenance, model.config.pipeline["features"], keys, trial)
         heldout = {split: [clip for clip in clips if clip.split == split and clip.id in features] for split in SPLITS}
         log.info("%s of %s on %s", row, trial.corpus, dataset)
         recipe = section(SystemConfig, params, f"{trial.corpus}.systems.{system}")
