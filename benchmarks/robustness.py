@@ -51,7 +51,8 @@ def main() -> None:
         clean = [result.sentences[0] for result in translator(originals, search)]
         rough = [result.sentences[0] for result in translator(spoilt, search)]
         sizes = [sum(path.stat().st_size for path in side) for side in (originals, spoilt)]
-    permuted = [rough[i] for i in derangement(len(clips), 0)]  # a clip's output depends on its own features alone
+    # a clip's output depends on its own features alone
+    permuted = [rough[i] for i in derangement([clip.language for clip in clips], 0)]
     references = [[clip.text for clip in clips]]
     lines = [f"| {len(clips)} clips of {arguments.dataset} | BLEU |", "|---|---:|"]
     rows = {

@@ -12,14 +12,14 @@ from sacrebleu.metrics import BLEU
 from slt.config.base import parse, read_params
 from slt.demo.config import DemoConfig
 from slt.demo.corpus import sample
-from slt.demo.english import Wording
+from slt.demo.english import English
 
 
 def main() -> None:
     config = parse(DemoConfig, read_params()["demo"]["corpus"]["options"], "demo.corpus.options")
     reports = [report for report in sample(config).reports if report.split == "test"]
-    wording = Wording(random.Random(0), config.wording)
-    usual = Wording(random.Random(0), 50.0)  # always the most usual form
+    wording = English(random.Random(0), config.wording)
+    usual = English(random.Random(0), 50.0)  # always the most usual form
     texts = [report.text for report in reports]
     others = [[report.references[i] for report in reports] for i in range(config.references)]
     for name, words in (("a random wording", wording), ("the most usual wording", usual)):

@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate, score, add a dataset, run experiments, check params.yaml, verify, show times."""
+"""The ``slt`` command: translate, score, add a dataset, run experiments, train a teacher, check, verify, show times."""
 
 import argparse
 import json
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     translate.add_argument("--n-best", type=int, default=4, help="sentences per clip in --json (default 4)")
     translate.add_argument("--length-penalty", type=float, default=1.0)
     translate.add_argument("--max-tokens", type=int, default=64, help="longest sentence (default 64 tokens)")
+    translate.add_argument("--language", help="to write, ISO 639-1, where the model writes several")
     translate.set_defaults(run=_translate)
 
     score = commands.add_parser(
@@ -94,6 +95,15 @@ def main(argv: list[str] | None = None) -> None:
     experiment.add_argument("--dry", action="store_true", help="print the commands, run nothing")
     experiment.set_defaults(run=_experiment)
 
+    teacher = commands.add_parser(
+        "teacher",
+        help="train a small teacher on a dataset's monolingual text",
+        description="By denoising (TSDAE), as the entry's section `trained` says; it then lies where `model` says.",
+    )
+    teacher.add_argument("--dataset", required=True, metavar="DATASET", help="a dataset section of params.yaml")
+    teacher.add_argument("--teacher", required=True, metavar="TEACHER", help="an entry of its teachers")
+    teacher.set_defaults(run=_teacher)
+
     verify = commands.add_parser("verify", help="every file on disk against what its stage wrote")
     verify.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="such as data/demo; default everything")
     verify.set_defaults(run=_verify)
@@ -119,7 +129,7 @@ def _translate(arguments: argparse.Namespace) -> None:
     transformers_logging.disable_progress_bar()
     n_best = min(arguments.n_best, arguments.beam) if arguments.json else 1
     search = Search(arguments.beam, arguments.length_penalty, arguments.max_tokens, batch=16, n_best=n_best)
-    results = ClipTranslator(arguments.model)(arguments.clips, search)
+    results = ClipTranslator(arguments.model)(arguments.clips, search, language=arguments.language)
     if arguments.json:
         text = json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2)
     else:
@@ -220,6 +230,13 @@ def _experiment(arguments: argparse.Namespace) -> None:
     for path in write_report():
         log.info("%s", path)
     log.info("%s: made anew", REPORT)
+
+
+def _teacher(arguments: argparse.Namespace) -> None:
+    from slt.config.base import read_params
+    from slt.tsdae import make_teacher
+
+    log.info("%s", make_teacher(read_params(), arguments.dataset, arguments.teacher))
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +36,29 @@ class ClipSet:
     def texts(self) -> list[str]:
         return [clip.text for clip in self.clips]
 
+    @property
+    def languages(self) -> list[str]:
+        """Of the texts."""
+        return [clip.language for clip in self.clips]
+
+    def of_languages(self, languages: Sequence[str] | None) -> "ClipSet":
+        """The clips whose text is in one of these languages; None: all."""
+        if languages is None:
+            return self
+        kept = [i for i, clip in enumerate(self.clips) if clip.language in languages]
+        return ClipSet([self.clips[i] for i in kept], [self.features[i] for i in kept], self.sems[kept], self.shortened)
+
 
 def chosen_clips(clips: list[Clip], config: ParallelConfig) -> list[Clip]:
-    """The train clips that ``parallel.train_clips`` leaves, in their order; DataError when there are not so many."""
+    """The train clips that ``parallel`` leaves, in their order; DataError when there are not so many."""
+    if config.languages is not None:
+        known = {clip.language for clip in clips}
+        unknown = [language for language in config.languages if language not in known]
+        if unknown:
+            raise DataError(
+                f"parallel.languages: no train clip has text in `{unknown[0]}`; there are: {', '.join(sorted(known))}"
+            )
+        clips = [clip for clip in clips if clip.language in config.languages]
     if config.train_clips is None:
         return clips
     if config.train_clips > len(clips):

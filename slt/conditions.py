@@ -36,6 +36,7 @@ def records(
     signers = {clip.signer for clip in train}
     texts = {clip.text for clip in train}
     lines: Sequence[str | None] = [None] * len(clips) if glosses is None else glosses
+    several = len({clip.language for clip in clips}) > 1
     return [
         Record(
             id=clip.id,
@@ -49,6 +50,7 @@ def records(
             reference_in_train=clip.text in texts,
             gloss_hypothesis=line,
             gloss_reference=None if line is None else clip.gloss,
+            language=clip.language if several else None,
         )
         for clip, hypothesis, line in zip(clips, hypotheses, lines, strict=True)
     ]
@@ -70,8 +72,10 @@ def system_records(
     What an interrupted run decoded is taken up from ``work``.
     """
 
-    def search_all(clips: list[np.ndarray] | None, sems: np.ndarray | None, what: str) -> list[str]:
-        return _first_best(work, what, model, tokenizer, search, clips, sems)
+    def search_all(
+        clips: list[np.ndarray] | None, sems: np.ndarray | None, what: str, split: ClipSet = test
+    ) -> list[str]:
+        return _first_best(work, what, model, tokenizer, search, clips, sems, split.languages)
 
     out: list[Record] = []
 
@@ -84,14 +88,15 @@ def system_records(
     def add(split: ClipSet, condition: str, hypotheses: Sequence[str], glosses: Sequence[str] | None = None) -> None:
         out.extend(records(split.clips, condition, hypotheses, train.clips, glosses))
 
-    add(dev, "model", search_all(dev.features, None, "dev"), gloss_lines(dev.features, "dev glosses"))
+    add(dev, "model", search_all(dev.features, None, "dev", dev), gloss_lines(dev.features, "dev glosses"))
     hypotheses, glosses = search_all(test.features, None, "test"), gloss_lines(test.features, "test glosses")
     add(test, "model", hypotheses, glosses)
-    other = derangement(len(test.clips), seed)
+    other = derangement(test.languages, seed)
     # a clip's output depends on its own features alone (tested), so that swapping features swaps the outputs
     swapped = None if glosses is None else [glosses[i] for i in other]
     add(test, "shuffled_features", [hypotheses[i] for i in other], swapped)
-    add(test, "constant", [constant_sentence(train)] * len(test.clips))
+    constants = {language: constant_sentence(train, language) for language in sorted(set(test.languages))}
+    add(test, "constant", [constants[language] for language in test.languages])
     sems = None
     if predicts_sem(system):
         predicted = encode_clips(model, test.features, search.batch)
@@ -126,10 +131,11 @@ def ceiling_records(
     for split in ("dev", "test"):
         members = [i for i, clip in enumerate(clips) if clip.split == split]
         chosen = [clips[i] for i in members]
-        hypotheses = _first_best(work, split, model, tokenizer, search, None, sems[members])
+        languages = [clip.language for clip in chosen]
+        hypotheses = _first_best(work, split, model, tokenizer, search, None, sems[members], languages)
         out += records(chosen, "oracle_sem", hypotheses, train)
         # as above: the output depends on the given SEM alone
-        out += records(chosen, "shuffled_sem", [hypotheses[i] for i in derangement(len(chosen), 0)], train)
+        out += records(chosen, "shuffled_sem", [hypotheses[i] for i in derangement(languages, 0)], train)
     return out
 
 
@@ -141,9 +147,10 @@ def _first_best(
     search: Search,
     clips: list[np.ndarray] | None,
     sems: np.ndarray | None,
+    languages: Sequence[str],
 ) -> list[str]:
     def decode() -> list[str]:
-        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what)
+        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what, languages=languages)
         return [result.sentences[0] for result in results]
 
     return _once(work, what, decode)
@@ -160,14 +167,23 @@ def _once(work: Path, what: str, make: Callable[[], list[Any]]) -> list[Any]:
     return made
 
 
-def derangement(count: int, seed: int) -> list[int]:
-    """A permutation that leaves no item in its place (a random cycle); one item alone must stay."""
-    order = np.random.default_rng(seed).permutation(count)
-    other = np.empty(count, int)
-    other[order] = np.roll(order, 1)
+def derangement(languages: Sequence[str], seed: int) -> list[int]:
+    """A permutation that leaves no item in its place (a random cycle in each language); one item alone must stay.
+
+    Within a language, since a hypothesis depends on what it is written from and on the language that is asked for.
+    """
+    other = np.empty(len(languages), int)
+    for language in sorted(set(languages)):
+        members = np.array([i for i, own in enumerate(languages) if own == language])
+        order = members[np.random.default_rng(seed).permutation(len(members))]
+        other[order] = np.roll(order, 1)
     return other.tolist()
 
 
-def constant_sentence(train: ClipSet) -> str:
-    """The training sentence nearest to all others by SEM: the best guess without seeing the clip."""
-    return train.texts[int(cosines(train.sems, train.sems).mean(1).argmax())]
+def constant_sentence(train: ClipSet, language: str) -> str:
+    """The training sentence nearest to all others by SEM: the best guess without seeing the clip.
+
+    It is in ``language``, unless nothing was trained on that has it.
+    """
+    own = train.of_languages([language]) if language in train.languages else train
+    return own.texts[int(cosines(own.sems, own.sems).mean(1).argmax())]

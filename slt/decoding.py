@@ -68,8 +68,12 @@ def translate(
     clips: Sequence[np.ndarray] | None = None,
     sems: np.ndarray | None = None,
     what: str = "translating",
+    languages: Sequence[str] | None = None,
 ) -> list[Translation]:
-    """Translations of clips (T_i, F), of SEMs (n, S), or of clips whose predicted SEM is replaced by a given one."""
+    """Translations of clips (T_i, F), of SEMs (n, S), or of clips whose predicted SEM is replaced by a given one.
+
+    ``languages`` are those to write; a decoder that writes one alone takes no notice of them.
+    """
     if clips is None and sems is None:
         raise ValueError("give clips, SEMs, or both")
     lengths = [len(clip) for clip in clips] if clips is not None else [1] * len(sems)  # type: ignore[arg-type]
@@ -83,6 +87,7 @@ def translate(
                 mask,
                 beam=search.beam,
                 n_best=search.n_best,
+                languages=None if languages is None else [languages[i] for i in items],
                 max_new_tokens=search.max_tokens,
                 length_penalty=search.length_penalty,
                 early_stopping=search.beam > 1,

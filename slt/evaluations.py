@@ -40,6 +40,7 @@ class Record:
     translations, as in the manifest; whether ``reference`` is repeated there makes no difference.
     ``reference_in_train`` says that this very sentence is also the text of a training clip. ``gloss_hypothesis`` is the
     gloss line of a system that recognises glosses, ``gloss_reference`` the corpus' own where the clip has one.
+    ``language`` is the reference's where the split has several, else None, and then not in the file.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Record:
     reference_in_train: bool
     gloss_hypothesis: str | None = None
     gloss_reference: str | None = None
+    language: str | None = None
 
     def all_references(self) -> list[str]:
         """The reference, then the further ones, each once."""
@@ -146,7 +148,7 @@ def write_evaluation(
     if sems is not None:
         check_sems(sems, records, name)
     with replacing(folder / "hypotheses.jsonl") as temporary:
-        text = "".join(canonical(dataclasses.asdict(record)) + "\n" for record in records)
+        text = "".join(canonical(_as_dict(record)) + "\n" for record in records)
         temporary.write_text(text, encoding="utf-8")
     if sems is not None:
         with replacing(folder / "sems.npz") as temporary, temporary.open("wb") as file:
@@ -164,6 +166,10 @@ def write_evaluation(
     if info.row is None:
         content = {key: value for key, value in content.items() if key not in ("row", "system", "baseline")}
     write_json(folder / "info.json", content)
+
+
+def _as_dict(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(record).items() if key != "language" or value is not None}
 
 
 def read_evaluation(folder: Path) -> Evaluation:

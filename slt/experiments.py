@@ -6,46 +6,32 @@ DVC has to run, :mod:`slt.experiments_run` runs it.
 
 import itertools
 import re
-import typing
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from slt import paths
 from slt.config.base import PARAMS, lookup
-from slt.config.data import PRECOMPUTED, FeaturesConfig
-from slt.config.train import Sign2semConfig
 from slt.errors import ConfigError
+from slt.experiments_axes import (
+    Axis,
+    Params,
+    backbone_axis,
+    clips_axis,
+    corpus_axis,
+    languages_axis,
+    loss_axis,
+    pool_axis,
+    share_axis,
+    size_axis,
+    teacher_axis,
+    teacher_share_axis,
+    text_axis,
+    whole_number,
+)
 from slt.experiments_text import TEXTS, Text
 
-Params = dict[str, Any]
-ALL = "all"
-LEARNING_CURVE = (8, 4, 2)  # these parts of the train clips, then all of them
-SHARES = ("100%", "30%", "10%", "3%", "1%")
 CEILING = "ceiling"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One value of an axis: how tables call it, the parameters below the dataset's section that it sets."""
-
-    label: str
-    values: dict[str, Any]
-    teacher: str | None = None
-    """for the axis of teachers, which is no parameter but an entry of `run`"""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What is varied: ``default`` gives the values as a user would write them, the reference first."""
-
-    name: str
-    default: Callable[[Params, str], Sequence[str]]
-    read: Callable[[str, Params, str], Setting]
-    """ConfigError for a value that is none of this axis"""
-    ordered: bool = False
-    """whether its points may be joined by a line"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +44,8 @@ class Experiment:
     systems: tuple[str, ...] = ()
     ceiling: bool = False
     against: Literal["variant", "system"] = "variant"
+    own_teacher: bool = False
+    """whether it is about a teacher that is trained here, so that the dataset's first such entry is its default"""
 
     def describe(self) -> str:
         """For a terminal: name, axes, what it shows."""
@@ -94,12 +82,20 @@ class Trial:
     rows: dict[str, str]
     """system → row of `run.rows`"""
     ceiling: bool
+    corpus: str
+    """the dataset that is trained on; another than ``dataset`` where what is learnt on one is tested on the other"""
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that DVC is asked for; what they need is run with them, the other rows are not."""
         ceilings = [f"ceiling@{self.dataset}-{self.teacher}-{self.decoder}"] if self.ceiling else []
-        return (*ceilings, *(f"evaluate@{row}" for row in self.rows.values()))
+        tested = [f"features@{self.dataset}", f"targets@{self.dataset}-{self.teacher}"] if self.transfers else []
+        return (*ceilings, *tested, *(f"evaluate@{row}" for row in self.rows.values()))
+
+    @property
+    def transfers(self) -> bool:
+        """Whether it is trained on another corpus than it is tested on."""
+        return self.corpus != self.dataset
 
     @property
     def command(self) -> list[str]:
@@ -114,7 +110,7 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
     Raises ConfigError for a dataset, axis, value, system, teacher or decoder that is not there.
     """
     _check_dataset(params, dataset)
-    teacher, decoder = _pair(params, dataset, choice)
+    teacher, decoder = _pair(experiment, params, dataset, choice)
     systems = _systems(experiment, params, dataset, choice)
     unknown = set(choice.values) - {axis.name for axis in experiment.axes}
     if unknown:
@@ -123,7 +119,7 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
     settings = []
     for axis in experiment.axes:
         wanted = choice.values.get(axis.name) or tuple(axis.default(params, dataset))
-        settings.append([axis.read(value, params, dataset) for value in wanted])
+        settings.append([axis.read(value, params, dataset, teacher) for value in wanted])
     own_seed = lookup(params, f"{dataset}.sign2sem.seed")
     named = [dataset, experiment.name, *([choice.label] if choice.label else [])]
     planned = []
@@ -132,9 +128,10 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
             labels = {axis.name: setting.label for axis, setting in zip(experiment.axes, point, strict=True)}
             values = {key: value for setting in point for key, value in setting.values.items()}
             used = next((setting.teacher for setting in point if setting.teacher), teacher)
+            corpus = next((setting.corpus for setting in point if setting.corpus), dataset)
             if choice.seeds:
                 values |= {"sign2sem.seed": seed, "sem2text.seed": seed}
-            rows, added = _rows(params, dataset, systems, used, decoder, seed)
+            rows, added = _rows(params, corpus, systems, used, decoder, seed)
             planned.append(
                 Trial(
                     name=_name(*named, *labels.values(), f"seed{seed}"),
@@ -145,12 +142,13 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
                     decoder=decoder,
                     overrides=(
                         *choice.overrides,
-                        *_run_overrides(params, dataset, used, decoder),
+                        *_run_overrides(params, corpus, dataset, used, decoder),
                         *added,
-                        *_set(params, dataset, values),
+                        *_set(params, corpus, values),
                     ),
                     rows=rows,
                     ceiling=experiment.ceiling,
+                    corpus=corpus,
                 )
             )
     for name, count in Counter(trial.name for trial in planned).items():
@@ -166,9 +164,18 @@ def _check_dataset(params: Params, dataset: str) -> None:
         raise ConfigError(f"{PARAMS}: no dataset `{dataset}`; there are: {known}")
 
 
-def _pair(params: Params, dataset: str, choice: Choice) -> tuple[str, str]:
+def _pair(experiment: Experiment, params: Params, dataset: str, choice: Choice) -> tuple[str, str]:
     """Teacher and decoder: the chosen ones, else those of the dataset's first line in run.sem2text, else the first."""
     listed = [entry for entry in lookup(params, "run.sem2text").values() if entry["dataset"] == dataset]
+    if experiment.own_teacher and choice.teacher is None:
+        teachers = lookup(params, f"{dataset}.teachers").items()
+        own = next((name for name, entry in teachers if isinstance(entry, dict) and entry.get("trained")), None)
+        if own is None:
+            raise ConfigError(
+                f"experiment {experiment.name}: {dataset}.teachers has no entry with a section `trained`; add one, as "
+                "demo_de has"
+            )
+        choice = replace(choice, teacher=own)
 
     def one(kind: str, chosen: str | None) -> str:
         entries = list(lookup(params, f"{dataset}.{kind}s"))
@@ -187,16 +194,18 @@ def _systems(experiment: Experiment, params: Params, dataset: str, choice: Choic
     return choice.systems or tuple(system for system in experiment.systems if system in known)
 
 
-def _run_overrides(params: Params, dataset: str, teacher: str, decoder: str) -> Iterator[str]:
+def _run_overrides(params: Params, corpus: str, dataset: str, teacher: str, decoder: str) -> Iterator[str]:
     # entries are only added: when DVC takes the last one out of a mapping it leaves YAML that nothing can read
-    run = params["run"]
-    if dataset not in run["datasets"]:
-        yield f"run.datasets=[{','.join([*run['datasets'], dataset])}]"
-    pair = f"dataset: {dataset}, teacher: {teacher}"
-    if f"{dataset}-{teacher}" not in run["targets"]:
-        yield f"+run.targets.{dataset}-{teacher}={{{pair}}}"
-    if f"{dataset}-{teacher}-{decoder}" not in run["sem2text"]:
-        yield f"+run.sem2text.{dataset}-{teacher}-{decoder}={{{pair}, decoder: {decoder}}}"
+    run, both = params["run"], list(dict.fromkeys([corpus, dataset]))
+    missing = [name for name in both if name not in run["datasets"]]
+    if missing:
+        yield f"run.datasets=[{','.join([*run['datasets'], *missing])}]"
+    for name in both:
+        if f"{name}-{teacher}" not in run["targets"]:
+            yield f"+run.targets.{name}-{teacher}={{dataset: {name}, teacher: {teacher}}}"
+    if f"{corpus}-{teacher}-{decoder}" not in run["sem2text"]:
+        entry = f"dataset: {corpus}, teacher: {teacher}, decoder: {decoder}"
+        yield f"+run.sem2text.{corpus}-{teacher}-{decoder}={{{entry}}}"
 
 
 def _rows(
@@ -233,124 +242,11 @@ def _set(params: Params, dataset: str, values: Mapping[str, Any]) -> Iterator[st
 def _yaml(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+    return f"[{','.join(value)}]" if isinstance(value, list) else str(value)
 
 
 def _name(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in parts)
-
-
-# --- axes ---
-
-
-def _own_first(own: str, others: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([own, *others]))
-
-
-def _one_of(axis: str, value: str, known: Sequence[str]) -> str:
-    if value not in known:
-        raise ConfigError(f"axis {axis}: no value `{value}`; there are: {', '.join(known)}")
-    return value
-
-
-def _number(axis: str, value: str) -> int:
-    if not re.fullmatch("[1-9][0-9]*", value):
-        raise ConfigError(f"{axis}: expected a whole number above zero, found `{value}`")
-    return int(value)
-
-
-def _text_axis() -> Axis:
-    texts = {"wikipedia": False, "wikipedia+corpus": True}
-
-    def read(value: str, params: Params, dataset: str) -> Setting:
-        return Setting(value, {"sem2text.train_text": texts[_one_of("text", value, list(texts))]})
-
-    return Axis("text", lambda params, dataset: list(texts), read)
-
-
-def _clips_axis() -> Axis:
-    def default(params: Params, dataset: str) -> list[str]:
-        from slt.manifest import read_manifest
-
-        manifest = paths.corpus_dir(dataset) / "manifest.parquet"
-        if not manifest.is_file():
-            raise ConfigError(
-                f"{manifest}: not there, so the number of train clips is not known; run `dvc repro corpus@{dataset}`,"
-                f" or name the points: --values 100,200,{ALL}"
-            )
-        count = len(read_manifest(manifest, "train"))
-        return [*(str(count // part) for part in LEARNING_CURVE if count // part), ALL]
-
-    def read(value: str, params: Params, dataset: str) -> Setting:
-        return Setting(value, {"parallel.train_clips": None if value == ALL else _number("clips", value)})
-
-    return Axis("clips", default, read, ordered=True)
-
-
-def _backbone_axis() -> Axis:
-    def own(params: Params, dataset: str) -> str:
-        return str(lookup(params, f"{dataset}.features.backbone"))
-
-    def default(params: Params, dataset: str) -> list[str]:
-        if own(params, dataset) == PRECOMPUTED:
-            raise ConfigError(f"{dataset}.features: precomputed; pooling and resolution are no choice of ours there")
-        return [own(params, dataset)]
-
-    def read(value: str, params: Params, dataset: str) -> Setting:
-        backbone, _, weights = value.partition("@")
-        if weights:
-            return Setting(backbone, {"features.backbone": backbone, "features.weights": weights})
-        if backbone != own(params, dataset):
-            raise ConfigError(f"axis backbone: write `{backbone}@<weights>`, as in {backbone}@hub:timm/{backbone}@main")
-        return Setting(backbone, {})
-
-    return Axis("backbone", default, read)
-
-
-def _pool_axis() -> Axis:
-    pools = typing.get_args(typing.get_type_hints(FeaturesConfig)["pool"])
-
-    def default(params: Params, dataset: str) -> list[str]:
-        return _own_first(lookup(params, f"{dataset}.features.pool"), ("avg", "max", "gem", "avg+max"))
-
-    return Axis("pool", default, lambda value, *_: Setting(value, {"features.pool": _one_of("pool", value, pools)}))
-
-
-def _size_axis() -> Axis:
-    def default(params: Params, dataset: str) -> list[str]:
-        own = lookup(params, f"{dataset}.frames.size")
-        return [str(own), str(own // 2)]
-
-    return Axis("size", default, lambda value, *_: Setting(value, {"frames.size": _number("size", value)}))
-
-
-def _share_axis() -> Axis:
-    def read(value: str, params: Params, dataset: str) -> Setting:
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", value)
-        if match is None or not 0 < float(match[1]) <= 100:
-            raise ConfigError(f"axis share: expected a percentage such as 10%, found `{value}`")
-        # absent means all: then nothing is overridden, and what is there already is not trained again
-        own = lookup(params, f"{dataset}.sem2text").get("monolingual", 1.0)
-        share = round(float(match[1]) / 100, 6)
-        return Setting(value, {} if share == own else {"sem2text.monolingual": share})
-
-    return Axis("share", lambda *_: SHARES, read, ordered=True)
-
-
-def _teacher_axis() -> Axis:
-    def read(value: str, params: Params, dataset: str) -> Setting:
-        return Setting(_one_of("teacher", value, list(lookup(params, f"{dataset}.teachers"))), {}, teacher=value)
-
-    return Axis("teacher", lambda params, dataset: list(lookup(params, f"{dataset}.teachers")), read)
-
-
-def _loss_axis() -> Axis:
-    losses = typing.get_args(typing.get_type_hints(Sign2semConfig)["loss"])
-
-    def default(params: Params, dataset: str) -> list[str]:
-        return _own_first(lookup(params, f"{dataset}.sign2sem.loss"), losses)
-
-    return Axis("loss", default, lambda value, *_: Setting(value, {"sign2sem.loss": _one_of("loss", value, losses)}))
 
 
 SEM_MAP = "sem-map"
@@ -359,15 +255,25 @@ SEM_SYSTEMS = ("sign2sem2text", "sign2semtext")
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
-        Experiment("reconstruction", TEXTS["reconstruction"], (_text_axis(),), ceiling=True),
-        Experiment("learning-curve", TEXTS["learning-curve"], (_clips_axis(),), PAPER_SYSTEMS, against="system"),
+        Experiment("reconstruction", TEXTS["reconstruction"], (text_axis(),), ceiling=True),
+        Experiment("learning-curve", TEXTS["learning-curve"], (clips_axis(),), PAPER_SYSTEMS, against="system"),
         Experiment(SEM_MAP, TEXTS[SEM_MAP]),
         Experiment(
-            "features", TEXTS["features"], (_backbone_axis(), _size_axis(), _pool_axis()), ("sign2text", "sign2semtext")
+            "features", TEXTS["features"], (backbone_axis(), size_axis(), pool_axis()), ("sign2text", "sign2semtext")
         ),
-        Experiment("loss", TEXTS["loss"], (_loss_axis(),), SEM_SYSTEMS),
-        Experiment("monolingual", TEXTS["monolingual"], (_share_axis(),), ("sign2semtext",), ceiling=True),
-        Experiment("teachers", TEXTS["teachers"], (_teacher_axis(),), SEM_SYSTEMS, ceiling=True),
+        Experiment("loss", TEXTS["loss"], (loss_axis(),), SEM_SYSTEMS),
+        Experiment("monolingual", TEXTS["monolingual"], (share_axis(),), ("sign2semtext",), ceiling=True),
+        Experiment("teachers", TEXTS["teachers"], (teacher_axis(),), SEM_SYSTEMS, ceiling=True),
+        Experiment("transfer", TEXTS["transfer"], (corpus_axis(),), SEM_SYSTEMS),
+        Experiment(
+            "low-resource",
+            TEXTS["low-resource"],
+            (teacher_share_axis(),),
+            ("sign2semtext",),
+            ceiling=True,
+            own_teacher=True,
+        ),
+        Experiment("languages", TEXTS["languages"], (languages_axis(),), SEM_SYSTEMS, ceiling=True),
     )
 }
 
@@ -381,7 +287,7 @@ def experiment_named(name: str) -> Experiment:
 
 def read_numbers(option: str, given: str | None) -> tuple[int, ...]:
     """``1,2,3`` as numbers; empty for None."""
-    return tuple(_number(option, value) for value in given.split(",")) if given else ()
+    return tuple(whole_number(option, value) for value in given.split(",")) if given else ()
 
 
 def read_values(experiment: Experiment, given: Sequence[str]) -> dict[str, tuple[str, ...]]:

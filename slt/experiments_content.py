@@ -5,7 +5,7 @@ An entry holds all that the report prints, and what it takes to make it again: c
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     """What is kept of an evaluation: scores with intervals, retrieval by predicted SEM, how its training ended."""
     condition = main_condition(evaluation)
     retrieval = evaluation.scores["diagnostics"].get("test", {}).get("retrieval", {})
+    languages = _of_languages(evaluation)
     return {
         "clips": {split: len(evaluation.select(split, condition)) for split in SPLITS},
         "scores": {
@@ -103,7 +104,20 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "training": {key: evaluation.info.training[key] for key in ("steps", "plateaued")},
         "gloss_free": evaluation.info.provenance["gloss_free"],
         "hypotheses_sha256": evaluation.info.hypotheses_sha256,
+        **({"languages": languages} if languages else {}),
     }
+
+
+def _of_languages(evaluation: Evaluation) -> dict[str, Any]:
+    """Language → scores and retrieval of its clips; empty where the corpus has one language."""
+    found: dict[str, Any] = {}
+    for split in SPLITS:
+        for name, part in evaluation.scores["diagnostics"].get(split, {}).get("languages", {}).items():
+            entry = found.setdefault(name, {"scores": {}, "retrieval": None})
+            entry["scores"][split] = {metric: part[metric] for metric in METRICS}
+            if "candidates" in part["retrieval"]:
+                entry["retrieval"] = part["retrieval"]
+    return found
 
 
 def _comparison(experiment: Experiment, result: Result, name: str, first: Result) -> dict[str, Any] | None:
@@ -119,5 +133,18 @@ def _comparison(experiment: Experiment, result: Result, name: str, first: Result
         label, baseline = ", ".join(first.trial.labels.values()), first.evaluations[name]
     system = result.evaluations[name]
     check_comparable([system, baseline])
-    test = compare({"system": system, "baseline": baseline}, {"system": "baseline"})["system"]
-    return {"baseline": label, **{metric: test[metric] for metric in METRICS}}
+    languages = sorted({record.language for record in system.records if record.language is not None})
+    parts = {language: _paired(system, baseline, language) for language in languages}
+    return {"baseline": label, **_paired(system, baseline), **({"languages": parts} if parts else {})}
+
+
+def _paired(system: Evaluation, baseline: Evaluation, language: str | None = None) -> dict[str, Any]:
+    """Paired tests on test, of all clips or of those whose text is in one language."""
+    pair = {"system": system, "baseline": baseline}
+    if language is not None:
+        pair = {
+            name: replace(one, records=[record for record in one.records if record.language == language])
+            for name, one in pair.items()
+        }
+    test = compare(pair, {"system": "baseline"})["system"]
+    return {metric: test[metric] for metric in METRICS}

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from slt.errors import DataError, StoreError
-from slt.experiments import ALL, CEILING, EXPERIMENTS, SEM_MAP, Experiment
+from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Experiment
+from slt.experiments_axes import ALL
 from slt.experiments_content import FOLDER, result_path
 from slt.metrics import no_score
 from slt.plots import MARKERS, colour, draw_plane, error_arms, save_figure, stacked_panels
@@ -121,6 +122,10 @@ def lines_of(content: dict[str, Any]) -> list[Line]:
         labels = tuple(run["labels"][axis] for axis in content["axes"])
         for system, result in run["results"].items():
             gathered.setdefault((labels, system), []).append(result)
+            for language, part in result.get("languages", {}).items():
+                comparison = result["comparison"] and result["comparison"]["languages"][language]
+                own = {**result, **part, "comparison": comparison}
+                gathered.setdefault((labels, f"{system}, {language} alone"), []).append(own)
     return [Line(labels, system, tuple(results)) for (labels, system), results in gathered.items()]
 
 
@@ -155,7 +160,7 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
 
 
 def _system(line: Line, notes: Notes) -> str:
-    name = "ceiling: true SEMs" if line.system == CEILING else line.system
+    name = line.system.replace(CEILING, "ceiling: true SEMs", 1) if line.system.startswith(CEILING) else line.system
     saw_gloss = any(result["gloss_free"] is not True for result in line.results)
     return name + (notes.mark("not known to be gloss-free: its features saw gloss, or may have") if saw_gloss else "")
 
@@ -231,7 +236,7 @@ def figure_of(content: dict[str, Any]) -> Any:
             color=colour(i),
             markersize=5,
             capsize=3,
-            label="ceiling (true SEMs)" if system == CEILING else system,
+            label=system.replace(CEILING, "ceiling (true SEMs)", 1) if system.startswith(CEILING) else system,
         )
     panel.set_xticks(range(len(points)), ["\n".join(labels) for labels in points])
     panel.set_xlim(-0.5, len(points) - 0.5)

@@ -13,18 +13,21 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from slt import paths
-from slt.config.base import PARAMS
+from slt.config.base import PARAMS, lookup
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
 from slt.evaluations import Evaluation, read_evaluation
-from slt.experiments import CEILING, Choice, Experiment, Params, Trial
+from slt.experiments import CEILING, Choice, Experiment, Trial
+from slt.experiments_axes import Params
 from slt.experiments_content import Result, add_result, read_results, result_path
-from slt.stage import progress
+from slt.stage import configure_logging, progress
 from slt.store import write_json
+from slt.workers import process_pool
 
 PIPELINE = ("slt", "stages", "dvc.yaml", str(PARAMS))
 """what a result follows from, besides the raw data"""
@@ -78,16 +81,34 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choi
         if revision is None:
             _forget(trial)
             log.info("running %s", trial.name)
+            _make_teacher(trial, expected[trial.name])
             _dvc(trial)
             revision = find(trial, expected[trial.name])
             if revision is None:
                 raise DataError(f"{trial.name}: dvc exp run ended well but left no such experiment; see `dvc exp show`")
         else:
             log.info("%s is there already (%.10s)", trial.name, revision)
-        result = Result(trial, revision, _git("rev-parse", f"{revision}^"), fetch(trial, revision))
+        result = Result(
+            trial, revision, _git("rev-parse", f"{revision}^"), fetch(trial, revision, expected[trial.name])
+        )
         first = baselines.setdefault(trial.seed, result)
         add_result(content, experiment, result, first)
         write_json(path, content)
+
+
+def _make_teacher(trial: Trial, params: Params) -> None:
+    """Train the trial's teacher where its entry says how, unless it lies there: stages take teachers as they are."""
+    if lookup(params, f"{trial.corpus}.teachers.{trial.teacher}").get("trained") is not None:
+        # in a process of its own: what it holds of the text until it ends would keep DVC's stages out
+        with process_pool(1) as pool:
+            pool.submit(_train_teacher, params, trial.corpus, trial.teacher).result()
+
+
+def _train_teacher(params: Params, dataset: str, teacher: str) -> None:
+    from slt.tsdae import make_teacher
+
+    configure_logging()
+    make_teacher(params, dataset, teacher)
 
 
 def find(trial: Trial, expected: Params) -> str | None:
@@ -106,27 +127,41 @@ def find(trial: Trial, expected: Params) -> str | None:
     return None
 
 
-def fetch(trial: Trial, revision: str) -> dict[str, Evaluation]:
-    """The evaluations of a finished trial by system, and its ceiling; from DVC's cache or remote."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
+def fetch(trial: Trial, revision: str, params: Params) -> dict[str, Evaluation]:
+    """The evaluations of a finished trial by system, and its ceiling; from DVC's cache or remote.
 
-    folders = {system: paths.evaluation_dir(row) for system, row in trial.rows.items()}
-    if trial.ceiling:
-        folders[CEILING] = paths.ceiling_dir(trial.dataset, trial.teacher, trial.decoder)
-    evaluations = {}
+    Of a trial that was trained on another corpus than the tested one, they are made here, from its models.
+    """
+    from dvc.api import DVCFileSystem
+
     files = DVCFileSystem(".", rev=revision)
     with tempfile.TemporaryDirectory() as temporary:
-        for name, folder in folders.items():
-            try:
-                files.get(folder.as_posix(), str(Path(temporary) / folder.name), recursive=True)
-            except (DvcException, OSError) as error:
-                raise DataError(
-                    f"{trial.name}: {folder} of revision {revision[:10]} is not in DVC's cache ({error});"
-                    f" `dvc exp remove {trial.name}` and run the experiment again"
-                ) from error
-            evaluations[name] = read_evaluation(Path(temporary) / folder.name)
-    return evaluations
+        root = Path(temporary)
+        if trial.transfers:
+            from slt.experiments_transfer import transfer_folders, transferred  # torch takes seconds to import
+
+            for folder in transfer_folders(trial):
+                _get(files, trial, revision, folder, root)
+            return transferred(trial, params, root)
+        folders = {system: paths.evaluation_dir(row) for system, row in trial.rows.items()}
+        if trial.ceiling:
+            folders[CEILING] = paths.ceiling_dir(trial.dataset, trial.teacher, trial.decoder)
+        return {name: read_evaluation(_get(files, trial, revision, folder, root)) for name, folder in folders.items()}
+
+
+def _get(files: Any, trial: Trial, revision: str, path: Path, root: Path) -> Path:
+    """A copy of an output below ``root``, under its own path."""
+    from dvc.exceptions import DvcException
+
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        files.get(path.as_posix(), str(root / path), recursive=True)
+    except (DvcException, OSError) as error:
+        raise DataError(
+            f"{trial.name}: {path} of revision {revision[:10]} is not in DVC's cache ({error});"
+            f" `dvc exp remove {trial.name}` and run the experiment again"
+        ) from error
+    return root / path
 
 
 def _forget(trial: Trial) -> None:

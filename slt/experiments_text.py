@@ -13,6 +13,35 @@ class Text:
 
 
 TEXTS = {
+    "transfer": Text(
+        "Transfer: trained on one corpus, tested on another",
+        "Whether a sign encoder carries its SEMs over to a corpus that it never saw: retrieval of the tested corpus'"
+        " own sentences by predicted SEM (among its test sentences, embedded by the same teacher and brought into the"
+        " space of the corpus that was trained on), and BLEU of the translations against them. Differences are to the"
+        " first row, which was trained on the tested corpus itself.",
+        "Translations come from a decoder that knows the text of the corpus that was trained on alone, and writes its"
+        " language: where the languages differ, BLEU says nothing and retrieval under a multilingual teacher is the"
+        " figure to read. Two corpora in one sign language are needed for more than chance to be expected; the demos"
+        " share signs and avatar, so that they are a best case.",
+    ),
+    "low-resource": Text(
+        "Low resource: teacher and decoder from little monolingual text",
+        "What is left when nothing pretrained knows the language: a small teacher is trained from scratch by denoising"
+        " (TSDAE) on a nested share of the monolingual sentences, sem2text on the same share, and the sign encoder on"
+        " that teacher's SEMs. Differences are to the first share.",
+        "The budgets of steps are the same, so small shares are read many times. The parallel clips stay all; targets"
+        " of other shares lie in other spaces, so that ceilings and cosines of two rows compare decoders and teachers"
+        " at once. Where `sem2text.train_text` is on, the corpus' own text stays in all rows.",
+    ),
+    "languages": Text(
+        "Languages: one run over several against one for each",
+        "Whether languages help or hurt each other: one teacher, one sem2text and one sign encoder trained on all"
+        " languages of the dataset, then on each alone. Every row is tested on all languages, also apart; the decoder"
+        " is told which one to write. Differences are to training on all, in the same language's clips.",
+        "The budget of steps is the same, so that two languages share what one has for itself. A language that was not"
+        " trained on is asked for nevertheless: its rows show what is written of it, and its vocabulary was not learnt."
+        " Targets stay centred on the train sentences of all languages.",
+    ),
     "reconstruction": Text(
         "Reconstruction: sentences from their true SEMs",
         "How much of a corpus sentence the decoder writes from the teacher's embedding of it, when it was trained on"

@@ -84,7 +84,7 @@ class Finetune:
     ) -> None:
         self.model, self.tokenizer, self.system, self.config = model, tokenizer, system, config
         self.sem_loss_kind, self.dev = sem_loss_kind, dev
-        self.lengths = train.lengths
+        self.lengths, self.languages = train.lengths, train.languages
         self.ids, self.cut = encode(tokenizer, train.texts, max_tokens)
         self.batches = ClipBatches(train, config.augment, positions, seed)
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
@@ -105,7 +105,9 @@ class Finetune:
         self.probe = self.batch(list(range(min(8, len(train.clips)))), epoch=0)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
+        inputs, labels = text_tensors(
+            self.model.decoder, [self.ids[i] for i in items], [self.languages[i] for i in items]
+        )
         counts = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
         batch = {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
         if self.glosses is not None:
@@ -140,7 +142,14 @@ class Finetune:
 
     def validate(self) -> dict[str, float]:
         figures = {
-            "bleu": greedy_bleu(self.model, self.tokenizer, self.search, self.dev.texts, clips=self.dev.features)
+            "bleu": greedy_bleu(
+                self.model,
+                self.tokenizer,
+                self.search,
+                self.dev.texts,
+                clips=self.dev.features,
+                languages=self.dev.languages,
+            )
         }
         if predicts_sem(self.system):
             sems = encode_clips(self.model, self.dev.features, 64)

@@ -211,6 +211,7 @@ def _diagnostics(entries: dict[str, Any], notes: Notes) -> list[str]:
     lines = parts("bleu_by_length", bucket_names(), "words in the reference")
     lines += parts("sentences", ("seen", "unseen"), "sentence in train")
     lines += parts("signers", ("seen", "unseen", "unknown"), "signer in train")
+    lines += _languages(entries, notes)
     header = ["output", "BLEU, content words", "length ratio", "empty", "distinct", "distinct references"]
     table = []
     for name, entry in entries.items():
@@ -241,3 +242,15 @@ def _diagnostics(entries: dict[str, Any], notes: Notes) -> list[str]:
             table.append([name, *ranks, f"{r['mean_cosine']:.3f}", f"{r['mean_cosine_other']:.3f}"])
         lines += markdown_table(header, table)
     return lines
+
+
+def _languages(entries: dict[str, Any], notes: Notes) -> list[str]:
+    """The scores of each language's clips; nothing where the corpus has one."""
+    table = []
+    for name, entry in entries.items():
+        for language, part in entry.get("languages", {}).items():
+            scores = [score_cell(part[key], notes) for key in ("bleu", "chrf", "bleu_content")]
+            recall = part["retrieval"].get("recall_at_1")
+            table.append([name, language, str(part["n"]), *scores, "–" if recall is None else f"{recall:.1%}"])
+    header = ["by language", "language", "n", "BLEU", "chrF", "BLEU, content words", "recall@1"]
+    return markdown_table(header, table, 2) if table else []

@@ -8,7 +8,7 @@ from slt.bootstrap import bootstrap, draw
 from slt.config.evaluate import EvaluateConfig
 from slt.diagnostics import diagnose
 from slt.evaluations import SEM_SPLIT, Record, Sems, check_records, check_sems
-from slt.metrics import Statistics, corpus_statistics, no_score
+from slt.metrics import BLEU_13A, CHRF2, Statistics, corpus_statistics, no_score
 from slt.wer import WER
 
 log = logging.getLogger("slt")
@@ -20,7 +20,8 @@ def score_folder(
     """All of ``scores.json``: scores by split, condition and metric, then ``diagnostics`` and ``interval``.
 
     A score is ``Score.as_dict()`` or ``{"value": null, "reason": …}``. Diagnostics are of the system itself, for
-    a ceiling of ``oracle_sem``. ``language`` (ISO 639-1) picks the list of function words. One draw serves all
+    a ceiling of ``oracle_sem``; where a split has several languages, also of each. ``language`` (ISO 639-1) picks the
+    list of function words. One draw serves all
     conditions and metrics of a split, in the order of ids, so that systems are compared on the same resamples.
     Raises DataError when the records contradict each other or the SEMs are of other clips.
     """
@@ -40,6 +41,12 @@ def score_folder(
         condition, group = next(iter(conditions.items()))  # check_records put the system before its controls
         own_sems = sems if split == SEM_SPLIT else None
         diagnostics[split] = {"condition": condition, **diagnose(group, config, own_sems, language)}
+        languages = sorted({record.language for record in group if record.language is not None})
+        if languages:
+            diagnostics[split]["languages"] = {
+                name: _of_language([record for record in group if record.language == name], config, own_sems, name)
+                for name in languages
+            }
     content["diagnostics"] = diagnostics
     content["interval"] = {
         "resamples": config.resamples,
@@ -47,6 +54,18 @@ def score_folder(
         "confidence": config.confidence,
     }
     return content
+
+
+def _of_language(records: Sequence[Record], config: EvaluateConfig, sems: Sems | None, language: str) -> dict[str, Any]:
+    """Scores of the part of a split whose references are in one language, as if it were the corpus."""
+    found = diagnose(records, config, sems, language)
+    drawn = draw(len(records), config.resamples, config.seed, config.confidence)
+    texts = [record.hypothesis for record in records], [[record.reference] for record in records]
+    return {
+        "n": len(records),
+        **{metric.name: bootstrap(metric.statistics(*texts), drawn).as_dict() for metric in (BLEU_13A, CHRF2)},
+        **{key: found[key] for key in ("bleu_content", "retrieval")},
+    }
 
 
 def _scores(records: Sequence[Record], config: EvaluateConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,15 @@ from slt.models.pretrained_decoder import Source, load_source, take_decoder
 from slt.models.text_decoder import TextDecoder, sltr
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem_space import SemSpace
-from slt.tokenizer import encode, tokenizer_sha256, train_tokenizer
+from slt.tokenizer import encode, language_token, tokenizer_sha256, train_tokenizer
 
 log = logging.getLogger(__name__)
 
 DEV_SENTENCES = 300  # greedy decoding of this many takes seconds; BLEU on them moves by about ±3 between draws
+
+
+Sentences = tuple[list[str], np.ndarray, list[str]]
+"""texts, their SEMs (n, S) and their languages"""
 
 
 class Sem2text:
@@ -34,11 +39,11 @@ class Sem2text:
         tokenizer: Any,
         config: Sem2textConfig,
         max_tokens: int,
-        train: tuple[list[str], np.ndarray],
-        dev: tuple[list[str], np.ndarray],
+        train: Sentences,
+        dev: Sentences,
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        texts, self.sems = train
+        texts, self.sems, self.languages = train
         self.ids, self.cut = encode(tokenizer, texts, max_tokens)
         if self.cut:
             log.warning("%d training sentences are longer than max_tokens = %d and were cut", self.cut, max_tokens)
@@ -47,6 +52,7 @@ class Sem2text:
             log.warning("%d tokens of the training sentences are unknown to the vocabulary", self.unknown)
         self.lengths = [len(ids) for ids in self.ids]
         self.dev_texts, self.dev_sems = dev[0][:DEV_SENTENCES], dev[1][:DEV_SENTENCES]
+        self.dev_languages = dev[2][:DEV_SENTENCES]
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
@@ -54,7 +60,8 @@ class Sem2text:
         if self.config.sem_noise:
             draw = rng(self.config.seed, epoch, *items[:1])
             sems = sems + self.config.sem_noise * draw.standard_normal(sems.shape, dtype=np.float32)
-        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items])
+        languages = [self.languages[i] for i in items]
+        inputs, labels = text_tensors(self.model.decoder, [self.ids[i] for i in items], languages)
         return {
             "sems": torch.from_numpy(np.asarray(sems, np.float32)),
             "inputs": inputs,
@@ -68,21 +75,30 @@ class Sem2text:
         return {"loss_text": (text_loss(logits, batch["labels"], self.config.training.label_smoothing), 1.0)}
 
     def validate(self) -> dict[str, float]:
-        return {"bleu": greedy_bleu(self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems)}
+        bleu = greedy_bleu(
+            self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems, languages=self.dev_languages
+        )
+        return {"bleu": bleu}
 
 
-def chosen_sentences(texts: list[str], sems: np.ndarray, share: float) -> tuple[list[str], np.ndarray]:
-    """The share of the sentences and of their SEMs (n, S) that ``sem2text.monolingual`` leaves, in their order."""
-    if share == 1:
-        return texts, sems
-    ranked = sorted(range(len(texts)), key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
-    kept = sorted(ranked[: max(1, round(share * len(texts)))])
-    return [texts[i] for i in kept], sems[kept]
+def chosen_sentences(sentences: Sentences, share: float, languages: Sequence[str] | None = None) -> Sentences:
+    """Those in ``parallel.languages`` (None: all), and of them the share that ``sem2text.monolingual`` leaves."""
+    texts, sems, own = sentences
+    if languages is None and share == 1:
+        return sentences
+    items = [i for i in range(len(texts)) if languages is None or own[i] in languages]
+    ranked = sorted(items, key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
+    kept = sorted(ranked[: max(1, round(share * len(items)))])
+    return [texts[i] for i in kept], sems[kept], [own[i] for i in kept]
 
 
-def text_tensors(decoder: TextDecoder, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
+def text_tensors(
+    decoder: TextDecoder, ids: list[list[int]], languages: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Decoder inputs and labels, both (B, L), of token ids that end with the end token; generation reads the same."""
-    return pad_tokens(ids, decoder.prompt, decoder.pad)
+    inputs, labels = pad_tokens(ids, decoder.prompt, decoder.pad)
+    inputs[:, : len(decoder.prompt)] = decoder.prompt_ids(len(ids), languages)
+    return inputs, labels
 
 
 def greedy_bleu(
@@ -92,11 +108,12 @@ def greedy_bleu(
     texts: list[str],
     clips: list[np.ndarray] | None = None,
     sems: np.ndarray | None = None,
+    languages: Sequence[str] | None = None,
 ) -> float:
     """Corpus BLEU (13a) of greedy translations, for early stopping; tables are made by the evaluate stage."""
     from sacrebleu.metrics import BLEU
 
-    results = translate(model, tokenizer, search, clips=clips, sems=sems, what="dev")
+    results = translate(model, tokenizer, search, clips=clips, sems=sems, what="dev", languages=languages)
     return float(BLEU().corpus_score([result.sentences[0] for result in results], [texts]).score)
 
 
@@ -108,17 +125,20 @@ def new_decoder(
     space: SemSpace,
     seed: int,
     where: str,
+    languages: Sequence[str] = (),
 ) -> tuple[SignTranslator, Any]:
     """A sem2text model at its start and its tokenizer: from scratch, or from a pretrained decoder's ``source``.
 
-    ``sentences`` are the text that the vocabulary is learnt on or trimmed to; ``where`` is the decoder's section.
+    ``sentences`` are the text that the vocabulary is learnt on or trimmed to; ``where`` is the decoder's section;
+    ``languages`` are those of the dataset's text: of several, the decoder is told with each sentence which to write.
     """
+    several = languages if len(languages) > 1 else ()
     torch.manual_seed(seed)
     if isinstance(config, PretrainedDecoderConfig):
         assert source is not None
-        decoder, tokenizer, rows = take_decoder(source, config, sentences, where)
+        decoder, tokenizer, rows = take_decoder(source, config, sentences, where, several)
     else:
-        tokenizer, rows = train_tokenizer(sentences, config.vocabulary), None
+        tokenizer, rows = train_tokenizer(sentences, config.vocabulary, several), None
         ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
         decoder = sltr(
             config.layers,
@@ -127,9 +147,13 @@ def new_decoder(
             config.ffn,
             config.dropout,
             len(tokenizer),
-            config.max_tokens + 1,
+            config.max_tokens + (2 if several else 1),
             ids,
         )
+        if several:
+            tags = tokenizer.convert_tokens_to_ids([language_token(language) for language in several])
+            decoder["prompts"] = {name: [ids["bos"], tag] for name, tag in zip(several, tags, strict=True)}
+            decoder["prompt"] = decoder["prompts"][several[0]]
         decoder["tokenizer_sha256"] = tokenizer_sha256(tokenizer)
     model = SignTranslator(
         SignTranslatorConfig(

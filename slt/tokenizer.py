@@ -1,7 +1,7 @@
 """The text vocabulary, kept as a Hugging Face tokenizer: byte-level BPE learnt on the training text, or published."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,16 @@ from slt.store import fingerprint, read_json
 SPECIALS = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
-def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
-    """A byte-level BPE tokenizer of at most ``size`` entries; any text survives encoding and decoding unchanged."""
+def language_token(language: str) -> str:
+    """The token that tells a decoder from scratch which language to write."""
+    return f"<2{language}>"
+
+
+def train_tokenizer(sentences: Iterable[str], size: int, languages: Sequence[str] = ()) -> Any:
+    """A byte-level BPE tokenizer of at most ``size`` entries; any text survives encoding and decoding unchanged.
+
+    ``languages`` have a token each, for a decoder that writes several.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -21,7 +29,7 @@ def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=list(SPECIALS.values()),
+        special_tokens=[*SPECIALS.values(), *map(language_token, languages)],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -29,7 +37,10 @@ def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **SPECIALS)
+    names: dict[str, Any] = dict(SPECIALS)
+    if languages:
+        names["additional_special_tokens"] = [language_token(language) for language in languages]
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **names)
 
 
 def sentence_tokenizer(tokenizer: Any, ids: dict[str, int | None]) -> Any:

@@ -89,11 +89,17 @@ class ClipTranslator:
         frames = [np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)) for data in encoded]
         return subsample(self.backbone(np.stack(frames)), positions)
 
-    def __call__(self, clips: list[Path], search: Search, neighbours: int = 5) -> list[Result]:
-        """Translations of clips, in their order; DataError names a file that does not decode."""
+    def __call__(
+        self, clips: list[Path], search: Search, neighbours: int = 5, language: str | None = None
+    ) -> list[Result]:
+        """Translations of clips, in their order; ``language`` is the one to write, of a model that writes several.
+
+        Raises DataError naming a file that does not decode, or the languages when none or another is asked for.
+        """
         features = [self.features(clip) for clip in clips]
         search = dataclasses.replace(search, max_tokens=min(search.max_tokens, self.model.decoder.longest))
-        translations = translate(self.model, self.tokenizer, search, clips=features)
+        languages = None if language is None else [language] * len(clips)
+        translations = translate(self.model, self.tokenizer, search, clips=features, languages=languages)
         sems = encode_clips(self.model, features, search.batch)
         glosses: list[list[str]] | list[None] = [None] * len(clips)
         if self.model.config.glosses is not None:

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from slt import teacher as teacher_module
 from slt import wikipedia_source, wikitext
 from slt.config.data import WikipediaConfig
-from slt.errors import DataError, StoreError
+from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import read_manifest
 from slt.paths import resolve
 from slt.run_log import executed
@@ -67,40 +67,71 @@ class Extraction:
 
 
 def extract_sentences(config: WikipediaConfig, manifest: Path, dataset: str) -> Extraction:
-    """Read the source once and keep clean sentences that are neither repeated nor held out in the corpus.
+    """Read each source once and keep clean sentences that are neither repeated nor held out in the corpus.
 
     The result lies in the work root under the dataset and a key of source, parameters, held-out texts and this code, so
     that a second teacher finds it there; only the last used few stay. Raises DataError when the source is missing,
     damaged, or gives too little, and ConfigError for a source of unknown kind.
     """
-    source = resolve(config.source)
-    files = source_files(source)
     clips = read_manifest(manifest)
-    languages = sorted({clip.language for clip in clips})
-    if len(languages) > 1:
-        raise DataError(f"{manifest}: texts in {', '.join(languages)}; one dataset section holds one language")
+    sources = _sources(config, sorted({clip.language for clip in clips}), dataset)
+    files = {language: source_files(resolve(source)) for language, source in sources.items()}
     heldout = {match_key(text) for clip in clips if clip.split != "train" for text in (clip.text, *clip.references)} - {
         ""
     }
-    log.info("fingerprinting %s", source)
-    hashes = [(file.name, file_sha256(file)) for file in files]
+    log.info("fingerprinting %s", ", ".join(sources.values()))
+    hashes = {language: {file.name: file_sha256(file) for file in files[language]} for language in sources}
     versions = [importlib.metadata.version(name) for name in ("mwparserfromhell", "sentencex")]
     code = [file_sha256(Path(module)) for module in (__file__, wikipedia_source.__file__, wikitext.__file__)]
-    key = fingerprint(hashes, dataclasses.asdict(config), languages, sorted(heldout), code, versions)
+    key = fingerprint(hashes, dataclasses.asdict(config), sorted(heldout), code, versions)
     folder = work_folder(f"wikipedia-text/{dataset}", key)
     if (folder / REPORT).is_file():
-        log.info("%s: already read; sentences taken from %s", source, folder)
+        log.info("%s: already read; sentences taken from %s", ", ".join(sources.values()), folder)
         (folder / REPORT).touch()  # last used
         return Extraction(folder, key)
-    texts, report = _select(_clean_all(read_documents(files), config, languages[0]), config, heldout, source)
-    train = len(texts) - config.dev_sentences
-    splits = ["train"] * train + ["dev"] * config.dev_sentences
-    report |= {"train": train, "dev": config.dev_sentences, "source_sha256": dict(hashes), "language": languages[0]}
-    write_table(folder / "sentences.parquet", pa.table({"text": texts, "split": splits}))
-    write_json(folder / REPORT, report)
-    log.info("%s: %d sentences kept of %d", source, len(texts), report["candidates"])
+    kept: dict[str, list[str]] = {}
+    reports: dict[str, dict[str, Any]] = {}
+    for language, source in sources.items():
+        cleaned = _clean_all(read_documents(files[language]), config, language)
+        texts, report = _select(cleaned, config, heldout, source)
+        report |= {"train": len(texts) - config.dev_sentences, "dev": config.dev_sentences}
+        kept[language] = texts
+        reports[language] = report | {"source_sha256": hashes[language], "language": language}
+        log.info("%s: %d sentences kept of %d", source, len(texts), report["candidates"])
+    write_table(folder / "sentences.parquet", _sentence_table(kept, config.dev_sentences))
+    write_json(folder / REPORT, report if len(reports) == 1 else {"languages": reports})
     _forget_old(folder.parent)
     return Extraction(folder, key)
+
+
+def _sources(config: WikipediaConfig, languages: list[str], dataset: str) -> dict[str, str]:
+    """Language of the corpus' text → its source; ConfigError when one has none, or a source is of no language of it."""
+    given = config.source
+    if isinstance(given, str):
+        if len(languages) == 1:
+            return {languages[0]: given}
+        raise ConfigError(
+            f"{dataset}.wikipedia.source: one source, but the corpus' text is in {' and '.join(languages)}; name one "
+            f"of each: {{{', '.join(f'{language}: …' for language in languages)}}}"
+        )
+    if set(given) != set(languages):
+        raise ConfigError(
+            f"{dataset}.wikipedia.source: sources of {', '.join(sorted(given))}, but the corpus' text is in "
+            f"{' and '.join(languages)}; name one of each"
+        )
+    return {language: given[language] for language in languages}
+
+
+def _sentence_table(kept: dict[str, list[str]], dev: int) -> pa.Table:
+    """Columns text, split, language: train sentences, then ``dev`` held-out ones of each language by turns.
+
+    By turns, so that the first few of them stand for all languages alike.
+    """
+    rows = [(text, "train", language) for language, texts in kept.items() for text in texts[: len(texts) - dev]]
+    last = [[(text, "dev", language) for text in texts[len(texts) - dev :]] for language, texts in kept.items()]
+    rows += [row for turn in zip(*last, strict=True) for row in turn]
+    columns = zip(*rows, strict=True)
+    return pa.table(dict(zip(("text", "split", "language"), map(list, columns), strict=True)))
 
 
 def _forget_old(extractions: Path) -> None:
@@ -116,14 +147,14 @@ def match_key(text: str) -> str:
 
 
 def _select(
-    cleaned: Iterable[list[str]], config: WikipediaConfig, heldout: set[str], source: Path
+    cleaned: Iterable[list[str]], config: WikipediaConfig, heldout: set[str], source: str
 ) -> tuple[list[str], dict[str, Any]]:
     """Kept sentences and the report, from each document's outcomes: a sentence, or ``LIST + reason`` of a drop."""
     kept: list[str] = []
     seen: set[bytes] = set()  # digests: a third of the memory that millions of sentences would take
     dropped: Counter[str] = Counter()
     documents = candidates = 0
-    for outcomes in progress(cleaned, f"reading {source.name}", unit=" articles"):
+    for outcomes in progress(cleaned, f"reading {Path(source).name}", unit=" articles"):
         documents += 1
         candidates += len(outcomes)
         for outcome in outcomes:
@@ -155,7 +186,7 @@ def _select(
             "Take a larger source, or loosen min_words and max_words"
         )
     report = {"documents": documents, "candidates": candidates, "kept": len(kept), "dropped": counts}
-    return kept, report | {"stopped_at_max_sentences": len(kept) == config.max_sentences, "source": config.source}
+    return kept, report | {"stopped_at_max_sentences": len(kept) == config.max_sentences, "source": source}
 
 
 # --- cleaning ---
@@ -250,7 +281,7 @@ def _finished(path: Path, part: pa.Table) -> bool:
     if not path.is_file():
         return False
     try:
-        return bool(read_table(path, ["text", "split"]).equals(part))
+        return bool(read_table(path, part.column_names).equals(part))
     except StoreError as error:
         log.warning("%s; making it again", error)
         return False
@@ -274,6 +305,14 @@ class WikipediaText:
     def texts(self, split: str) -> list[str]:
         """Sentences of ``train`` or ``dev``."""
         return [text for table in self._tables(split, ["text"]) for text in table.column("text").to_pylist()]
+
+    def languages(self, split: str) -> list[str]:
+        """The language of each sentence of the split, in the order of :meth:`texts`."""
+        return [name for table in self._tables(split, ["language"]) for name in table.column("language").to_pylist()]
+
+    def sentences(self, split: str) -> tuple[list[str], np.ndarray, list[str]]:
+        """Texts, raw vectors (n, size) and languages of a split."""
+        return self.texts(split), self.sems(split), self.languages(split)
 
     def sems(self, split: str) -> np.ndarray:
         """Raw teacher vectors (n, size) float32 of the split's sentences, in the order of :meth:`texts`."""

@@ -70,7 +70,7 @@ def main(row: str) -> None:
         positions,
         decoder.max_tokens,
         train_clips,
-        dev_clips,
+        dev_clips.of_languages(parallel.languages),
         row_.seed,
     )
     done = train(phase, config.training, row_.seed, work)

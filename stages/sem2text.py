@@ -57,7 +57,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
 
     clips = read_manifest(inputs[0])
     wikipedia, targets = WikipediaText.open(inputs[1]), Targets.open(inputs[2])
-    texts, sems = chosen_sentences(wikipedia.texts("train"), wikipedia.sems("train"), config.monolingual)
+    texts, sems, languages = chosen_sentences(wikipedia.sentences("train"), config.monolingual, parallel.languages)
     sems = targets.space.apply(sems)
     own = chosen_clips([clip for clip in clips if clip.split == "train"], parallel)
     own_texts = [clip.text for clip in own]
@@ -65,11 +65,20 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     vocabulary_texts = [*texts, *own_texts] if config.train_text or source is not None else texts
     if config.train_text:
         texts, sems = texts + own_texts, np.concatenate([sems, targets.matrix([clip.id for clip in own])])
-    dev = wikipedia.texts("dev"), targets.space.apply(wikipedia.sems("dev"))
+        languages = languages + [clip.language for clip in own]
+    dev_texts, dev_sems, dev_languages = chosen_sentences(wikipedia.sentences("dev"), 1.0, parallel.languages)
+    dev = dev_texts, targets.space.apply(dev_sems), dev_languages
     model, tokenizer = new_decoder(
-        decoder_config, source, vocabulary_texts, teacher_config.size, targets.space, config.seed, where
+        decoder_config,
+        source,
+        vocabulary_texts,
+        teacher_config.size,
+        targets.space,
+        config.seed,
+        where,
+        sorted({clip.language for clip in clips}),
     )
-    phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems), dev)
+    phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems, languages), dev)
     done = train(phase, config.training, config.seed, work)
     notes = {"sentences": len(texts), "cut_sentences": phase.cut, "unknown_tokens": phase.unknown}
     save_model(work / "model", model, done, phase.select, notes)

@@ -40,7 +40,7 @@ def main(dataset: str, teacher: str) -> None:
     )
     pipeline = {"frames": asdict(frames), "features": features.provenance}
     model = new_encoder(config.encoder, teacher_config, targets.space, features.dim, pipeline, config.seed)
-    phase = Sign2sem(model, config, train_clips, dev_clips)
+    phase = Sign2sem(model, config, train_clips, dev_clips.of_languages(parallel.languages))
     done = train(phase, config.training, config.seed, work)
     save_model(work / "model", model, done, phase.select, {"shortened_train_clips": train_clips.shortened})
     publish(work, paths.sign2sem_dir(dataset, teacher), "model")

@@ -19,8 +19,11 @@ from slt.demo.avatar import render
 from slt.demo.config import DemoConfig
 from slt.demo.corpus import Demo, encode, match_key, sample, word_list, write
 from slt.demo.dump import write_dump
-from slt.demo.english import Wording
-from slt.demo.grammar import Meaning
+from slt.demo.english import English
+from slt.demo.german import German
+from slt.demo.german_words import number as german_number
+from slt.demo.grammar import Clause, Course, Meaning, Quality, Temperature, Turning, Weather, Wind
+from slt.demo.inflection import noun, phrase
 from slt.demo.lexicon import LEXICON, Token, minimal_pairs
 from slt.demo.motion import SIGNERS, UNSEEN, plan
 from slt.demo.sampling import MAX_SIGNS, MIN_SIGNS, MeaningSampler
@@ -44,11 +47,12 @@ TINY = DemoConfig(
     wording=0.7,
     unseen_share=0.3,
 )
+OPTIONS = {key: value for key, value in dataclasses.asdict(TINY).items() if key != "language"}
 FULL = dataclasses.replace(TINY, train_clips=400, dev_clips=300, test_clips=300, sentences=4000)
 
 
 def corpus_config(**options: object) -> CorpusConfig:
-    return CorpusConfig("demo", "en", "mis", {"train": 0, "dev": 0, "test": 0}, {**dataclasses.asdict(TINY), **options})
+    return CorpusConfig("demo", "en", "mis", {"train": 0, "dev": 0, "test": 0}, {**OPTIONS, **options})
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_references_are_other_wordings_of_the_same_meaning(full: Demo) -> None:
         forms = {planned.text, *planned.references}
         assert len(forms) == 1 + FULL.references
         if number % 25 == 0:
-            wording = Wording(random.Random(0), 0.0)
+            wording = English(random.Random(0), 0.0)
             sayable = {word for _ in range(400) for word in word_list(wording.sentence(planned.meaning))}
             assert all(set(word_list(form)) <= sayable for form in forms)
             others = [r.text for r in full.reports if r.meaning != planned.meaning]
@@ -326,3 +330,125 @@ def test_options_that_do_not_fit_are_named(options: dict[str, object], message: 
 def test_more_references_than_there_are_wordings_is_an_error() -> None:
     with pytest.raises(DataError, match="ask for fewer"):
         sample(dataclasses.replace(TINY, references=400))
+
+
+# --- German ---
+
+GERMAN = dataclasses.replace(FULL, language="de")
+RAIN_IN_THE_NORTH = Clause(Weather("RAIN", intensity=1), None, (("NORTH",),))
+
+
+def usual(meaning: Meaning) -> str:
+    """The most usual German wording."""
+    return German(random.Random(0), 500.0).sentence(meaning)
+
+
+@pytest.fixture(scope="module")
+def german() -> Demo:
+    return sample(GERMAN)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "sentence"),
+    [
+        (Meaning("single", "TOMORROW", (RAIN_IN_THE_NORTH,)), "Morgen regnet es im Norden stark."),
+        (
+            Meaning("contrast", "MONDAY", (RAIN_IN_THE_NORTH, Clause(Quality("DRY"), None, (("COAST",),)))),
+            "Am Montag regnet es im Norden stark, während es an der Küste trocken ist.",
+        ),
+        (
+            Meaning("addition", None, (RAIN_IN_THE_NORTH, Clause(Temperature("MAXIMUM", 1, 21)))),
+            "Es regnet im Norden stark mit Höchstwerten von eins bis einundzwanzig Grad.",
+        ),
+        (
+            Meaning("addition", "TODAY", (Clause(Quality("WARM", "BECOME")), Clause(Wind(-1, ("SOUTH", "WEST"))))),
+            "Heute wird es wärmer mit schwachem Südwestwind.",
+        ),
+        (
+            Meaning(
+                "sequence", None, (Clause(Turning("RAIN", "SNOW"), "NOON"), Clause(Course("SNOW", "STOP"), "NIGHT"))
+            ),
+            "Am Mittag geht Regen in Schnee über, in der Nacht hört der Schnee auf.",
+        ),
+    ],
+)
+def test_german_words_stand_in_german_order(meaning: Meaning, sentence: str) -> None:
+    assert usual(meaning) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "gender", "forms"),
+    [
+        ("Regen", "m", ("starker Regen", "starken Regen", "starkem Regen", "keinen starken Regen")),
+        ("Hitze", "f", ("starke Hitze", "starke Hitze", "starker Hitze", "keine starke Hitze")),
+        ("Eis", "n", ("starkes Eis", "starkes Eis", "starkem Eis", "kein starkes Eis")),
+        ("Schauer", "p", ("starke Schauer", "starke Schauer", "starken Schauern", "keine starken Schauer")),
+        ("Tornados", "p", ("starke Tornados", "starke Tornados", "starken Tornados", "keine starken Tornados")),
+    ],
+)
+def test_noun_phrases_are_inflected(text: str, gender: str, forms: tuple[str, ...]) -> None:
+    head = noun(text, gender)  # type: ignore[arg-type]
+    found = phrase(head, "stark")
+    assert (found.nom, found.acc, found.dat, phrase(head, "stark", none=True).acc) == forms
+
+
+def test_german_numerals() -> None:
+    named = {
+        0: "null",
+        1: "ein",
+        17: "siebzehn",
+        21: "einundzwanzig",
+        30: "dreißig",
+        -6: "minus sechs",
+        100: "einhundert",
+    }
+    assert {value: german_number(value) for value in named} == named
+    assert len({german_number(value) for value in range(-99, 100)}) == 199
+
+
+def test_both_languages_have_the_same_signs_and_each_its_own_words(full: Demo, german: Demo) -> None:
+    assert len(german.reports) == len(full.reports) and len(german.sentences) == GERMAN.sentences
+    texts = [text for r in german.reports for text in (r.text, *r.references)] + german.sentences
+    for text in texts:
+        assert re.fullmatch(r"[A-ZÄÖÜ][A-Za-zÄÖÜäöüß-]*(,? [A-Za-zÄÖÜäöüß-]+)+\.", text), text
+        assert 5 <= len(text.split()) <= 30
+    english = {text for r in full.reports for text in (r.text, *r.references)} | set(full.sentences)
+    assert english.isdisjoint(texts)
+    counted = notes(german)["test"]
+    assert counted["sentences_in_train"] == counted["meanings_in_monolingual"] == 0
+    # one random stream words and samples, so that only what is drawn first is equal
+    assert sum(a.meaning == b.meaning for a, b in zip(full.reports, german.reports, strict=True)) > 900
+
+
+def test_a_german_sentence_means_one_thing_nearly_always(german: Demo) -> None:
+    by_text: dict[str, set[str]] = {}
+    pairs = [(r.meaning, text) for r in german.reports for text in (r.text, *r.references)] + german.monolingual
+    for meaning, text in pairs:
+        by_text.setdefault(text, set()).add(meaning.gloss)
+    assert sum(len(glosses) > 1 for glosses in by_text.values()) < 0.002 * len(by_text)
+
+
+def test_reader_of_dumps_finds_every_german_sentence_as_it_is(
+    german: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_dump(tmp_path / "dump.xml.bz2", german.sentences, seed=1, language="de")
+    raw = bz2.decompress((tmp_path / "dump.xml.bz2").read_bytes()).decode()
+    assert "<title>Diskussion:" in raw and "[[Kategorie:" in raw and 'xml:lang="de"' in raw
+    clips = [Clip(r.id, r.split, "de", "mis", "x", r.text, references=r.references) for r in german.reports]
+    write_manifest(tmp_path / "manifest.parquet", clips)
+    config = WikipediaConfig("dump.xml.bz2", 10**6, 4, 40, False, 10)
+    extraction = extract_sentences(config, tmp_path / "manifest.parquet", "demo_de")
+    assert read_table(extraction.folder / "sentences.parquet")["text"].to_pylist() == german.sentences
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (dataclasses.replace(corpus_config(), language="fr"), "worded in en and de, not `fr`"),
+        (corpus_config(language="de"), "the language stands in demo.corpus alone"),
+    ],
+)
+def test_the_language_is_said_once_and_known(config: CorpusConfig, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(config, "demo", tmp_path)

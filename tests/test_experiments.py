@@ -3,22 +3,25 @@
 import copy
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from test_tables import fake_run
+from test_tables import CONFIG, fake_run
 
 from slt import paths
 from slt.cli import main
 from slt.config.base import read_params
 from slt.errors import ConfigError, DataError, StoreError
-from slt.evaluations import read_evaluation
+from slt.evaluations import read_evaluation, write_evaluation
 from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Choice, Trial, experiment_named, read_values, trials
+from slt.experiments_axes import SEEN_BY_THE_ENCODER
 from slt.experiments_content import Result, add_result, read_results, result_path
 from slt.experiments_report import write_report
 from slt.experiments_run import overridden
+from slt.scoring import score_folder
 from slt.store import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +37,13 @@ VARIED = {
     "loss": {"sign2sem.loss"},
     "monolingual": {"sem2text.monolingual"},
     "teachers": set(),
+    "transfer": set(),
+    "low-resource": {"sem2text.monolingual", "teachers.tsdae.model", "teachers.tsdae.trained.share"},
+    "languages": {"parallel.languages"},
 }
+ONLY = {"languages": ["demo_both"], "low-resource": ["demo_de"]}
+"""experiments that ask something of their dataset: text in several languages, a teacher that is trained here"""
+CASES = [(name, dataset) for name in TRAINED for dataset in ONLY.get(name, DATASETS)]
 
 
 def planned(name: str, dataset: str = "demo", params: dict[str, Any] = PARAMS, **chosen: Any) -> list[Trial]:
@@ -49,8 +58,7 @@ def differences(one: Any, two: Any, key: str = "") -> set[str]:
     return set() if one == two else {key}
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(("name", "dataset"), CASES)
 def test_dvc_accepts_the_overrides_and_they_change_what_they_say(name: str, dataset: str, tmp_path: Path) -> None:
     # DVC takes seconds for the whole file; a dataset that is not in `run` has to come with empty mappings there
     nothing = {"datasets": [], "targets": {}, "sem2text": {}, "rows": {}}
@@ -100,9 +108,49 @@ def test_every_teacher_of_the_dataset_has_the_same_rows() -> None:
     assert "+run.targets.demo-other={dataset: demo, teacher: other}" in second.overrides
 
 
+def test_transfer_trains_on_one_corpus_and_tests_on_the_other(tmp_path: Path) -> None:
+    alone = {name: PARAMS[name] for name in ("run", "demo", "demo_de")}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(alone, sort_keys=False))
+    own, other = planned("transfer", "demo_de", alone, teacher="minilm", seeds=(2,))
+    assert (own.corpus, other.corpus, other.dataset) == ("demo_de", "demo", "demo_de")
+    assert not own.transfers and all(stage.startswith("evaluate@demo-de-") for stage in own.stages)
+    assert other.stages[:2] == ("features@demo_de", "targets@demo_de-minilm")
+    assert len(other.stages) == 4 and all(stage.startswith("evaluate@demo-sign2") for stage in other.stages[2:])
+    params = overridden(other.overrides, tmp_path / "params.yaml")
+    assert params["run"]["datasets"] == ["demo", "demo_de"]
+    assert {"demo-minilm", "demo_de-minilm"} <= set(params["run"]["targets"])
+    assert (params["demo"]["sign2sem"]["seed"], params["demo_de"]["sign2sem"]["seed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("key", [*SEEN_BY_THE_ENCODER[:3], "features.pool", "teachers.minilm.normalize"])
+def test_corpora_that_a_model_cannot_both_read_are_not_held_against_each_other(key: str) -> None:
+    params = copy.deepcopy(PARAMS)
+    *path, last = f"demo.{key}".split(".")
+    section = params
+    for part in path:
+        section = section[part]
+    section[last] = "other"
+    named = key.removesuffix(".pool").removesuffix(".normalize")
+    with pytest.raises(ConfigError, match=f"`demo` and `demo_de` differ in `{named}`"):
+        planned("transfer", "demo_de", params, teacher="minilm", values={"corpus": ("demo_de", "demo")})
+    if key != "teachers.minilm.normalize":
+        assert "demo" not in [trial.corpus for trial in planned("transfer", "demo_de", params)]
+
+
+def test_a_share_names_a_teacher_of_its_own_and_all_of_the_text_the_one_that_is_there() -> None:
+    whole, *shares = planned("low-resource", "demo_de")
+    assert whole.teacher == "tsdae" and not any("demo_de.teachers" in override for override in whole.overrides)
+    models = [o for trial in shares for o in trial.overrides if o.startswith("demo_de.teachers.tsdae.model=")]
+    assert models == [f"demo_de.teachers.tsdae.model=raw:teachers/demo_de-tsdae-{share}" for share in (30, 10, 3, 1)]
+
+
 @pytest.mark.parametrize(
     ("name", "chosen", "message"),
     [
+        ("languages", {}, "demo: its text is in one language; take a dataset of several"),
+        ("low-resource", {}, "demo.teachers has no entry with a section `trained`"),
+        ("low-resource", {"teacher": "minilm"}, "demo.teachers.minilm is not trained here"),
+        ("transfer", {"values": {"corpus": ("demmo",)}}, "axis corpus: no value `demmo`"),
         ("loss", {"values": {"loss": ("huber",)}}, "axis loss: no value `huber`; there are: mse, cosine, siamese"),
         ("loss", {"values": {"pool": ("avg",)}}, "has no axis `pool`; its axes: loss"),
         ("loss", {"values": {"loss": ("mse", "mse")}}, "two variants are called `demo-loss-mse-seed1`"),
@@ -164,7 +212,7 @@ def keep(names: dict[str, str], seed: int = 1, ceiling: bool = False) -> dict[st
     for variant, row in names.items():
         rows = {"sign2semtext": row}
         name = f"demo-loss-{variant}-seed{seed}"
-        trial = Trial(name, "demo", {"loss": variant}, seed, "minilm", "sltr", ("demo.x=1",), rows, ceiling)
+        trial = Trial(name, "demo", {"loss": variant}, seed, "minilm", "sltr", ("demo.x=1",), rows, ceiling, "demo")
         evaluations = {"sign2semtext": read_evaluation(paths.evaluation_dir(row))}
         if ceiling:
             evaluations[CEILING] = read_evaluation(paths.ceiling_dir("demo", "minilm", "sltr"))
@@ -246,6 +294,29 @@ def test_results_of_another_decoder_or_override_are_kept_apart(folders: Path) ->
     assert planned("loss", label="mbart")[0].name == "demo-loss-mbart-mse-seed1"
     with pytest.raises(ConfigError, match="letters and digits only"):
         result_path("loss", "demo", "../x")
+
+
+def test_scores_of_each_language_stand_below_those_of_all(folders: Path) -> None:
+    for name in ("b-pipeline", "c-multitask"):
+        in_two_languages(paths.evaluation_dir(name))
+    content = keep({"mse": "b-pipeline", "cosine": "c-multitask"})
+    low, high = (content["runs"][f"demo-loss-{loss}-seed1"]["results"]["sign2semtext"] for loss in ("mse", "cosine"))
+    assert high["languages"].keys() == {"de", "en"} and low["comparison"] is None
+    parts = [high["comparison"]["languages"][name]["bleu"]["difference"] for name in ("de", "en")]
+    own = [one["languages"][name]["scores"]["test"]["bleu"]["value"] for name in ("de", "en") for one in (low, high)]
+    assert parts == pytest.approx([own[1] - own[0], own[3] - own[2]], abs=1e-5)
+    write_report()
+    text = Path("docs/experiments.md").read_text()
+    assert f"{own[1]:.2f} ±" in text and "| sign2semtext, de alone" in text
+    assert f"{parts[1]:+.2f} [" in text
+
+
+def in_two_languages(folder: Path) -> None:
+    """Every second clip of an evaluation becomes a German one."""
+    old = read_evaluation(folder)
+    records = [replace(r, language="de" if int(r.id.split("-")[1]) % 2 else "en") for r in old.records]
+    scores = score_folder(records, CONFIG, old.sems)
+    write_evaluation(folder, records, old.info, scores, old.curves, old.sems)
 
 
 def test_a_file_that_is_no_result_is_named(folders: Path) -> None:

@@ -113,6 +113,26 @@ def test_the_prompt_is_the_one_the_family_was_trained_with(family: str, tmp_path
     assert (labels[0] == -100).sum() == len(ours.prompt) - 1 and labels[0, -1] == tokenizer.eos_token_id
 
 
+def test_several_languages_have_a_prompt_each_and_their_codes_stay_in_the_vocabulary(tmp_path: Path) -> None:
+    settings = config(publish(tmp_path, "mbart"), language_code={"de": "de_DE", "en": "en_XX"})
+    source = Source.open(settings.pretrained, WHERE)
+    model, tokenizer = new_decoder(settings, source, TEXTS, 8, SPACE, 0, WHERE, ("de", "en"))
+    named = {language: tokenizer.convert_ids_to_tokens(ids) for language, ids in model.decoder.prompts.items()}
+    assert named == {"de": ["de_DE"], "en": ["en_XX"]}
+    inputs, _ = text_tensors(model.decoder, tokenizer(TEXTS[:2])["input_ids"], ["en", "de"])
+    assert tokenizer.convert_ids_to_tokens(inputs[:, 0]) == ["en_XX", "de_DE"]
+
+
+@pytest.mark.parametrize("code", [None, "de_DE", {"de": "de_DE"}, {"de": "de_DE", "fr": "fr_XX"}])
+def test_several_languages_without_a_code_for_each_are_refused(code: Any, tmp_path: Path) -> None:
+    settings = config(publish(tmp_path, "mbart"), language_code=code)
+    with pytest.raises(ConfigError, match=r"language_code: the dataset's text is in de and en.*de: …, en: …"):
+        take_decoder(Source.open(settings.pretrained, WHERE), settings, TEXTS, WHERE, ("de", "en"))
+    if isinstance(code, dict):
+        with pytest.raises(ConfigError, match="text is in one language: name its code"):
+            take_decoder(Source.open(settings.pretrained, WHERE), settings, TEXTS, WHERE)
+
+
 # --- reads its memory, and no padding ---
 
 
@@ -434,7 +454,7 @@ def phase_of(settings: PretrainedDecoderConfig, texts: list[str], steps: int, lr
     model, tokenizer = new_decoder(settings, Source.open(settings.pretrained, WHERE), texts, 8, SPACE, 0, WHERE)
     training = TrainingConfig(lr, "constant", 1, steps, 256, 1, steps, None, 0.0, 1.0, 0.0, "float32")
     sems = rng(0).standard_normal((len(texts), 8), dtype=np.float32)
-    parts = (texts, sems)
+    parts = (texts, sems, ["de"] * len(texts))
     return Sem2text(
         model, tokenizer, Sem2textConfig(False, 0.0, training, 0), settings.max_tokens, parts, parts
     ), training

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, CHRF
 
 from slt import paths
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import Row, RunConfig, Sem2textRun
+from slt.diagnostics import FUNCTION_WORDS
 from slt.errors import DataError, StoreError
 from slt.evaluations import Info, Point, Record, Sems, check_clips, read_evaluation, same_clips, write_evaluation
 from slt.manifest import Clip
 from slt.plots import write_plots
+from slt.reports import dataset_markdown
 from slt.scoring import score_folder
-from slt.tables import collect, write_tables
+from slt.tables import collect, dataset_content, write_tables
 
 CONFIG = EvaluateConfig(beam=4, length_penalty=1.0, max_tokens=30, batch=8, resamples=200)
 TEXT = "the rain will come from north and south tonight with strong wind over hills not sun tomorrow snow falls"
@@ -287,3 +290,47 @@ def test_a_dataset_without_rows_has_tables_too(run: RunConfig) -> None:
     assert "## Ceilings" in Path("metrics/demo.md").read_text(encoding="utf-8")
     assert "No row" in Path("metrics/empty.md").read_text(encoding="utf-8")
     assert Path("metrics/plots/training.csv").read_text() == "dataset,row,step,dev_bleu\n"
+
+
+# --- several languages ---
+
+
+def test_a_language_is_kept_where_there_are_several_and_leaves_no_trace_where_there_is_one(tmp_path: Path) -> None:
+    info = Info("demo", "minilm", "sltr", {"gloss_free": True}, {"steps": 1, "plateaued": True}, row="x")
+    one = fake_records(0.5)[:1]
+    for name, language in (("one", None), ("several", "de")):
+        records = [dataclasses.replace(record, language=language) for record in one]
+        write_evaluation(tmp_path / name, records, info, {}, [])
+        assert read_evaluation(tmp_path / name).records == records
+        written = (tmp_path / name / "hypotheses.jsonl").read_text()
+        assert ('"language":"de"' in written) == (language is not None)
+        assert written.count('"language"') == (language is not None)
+
+
+def test_scores_of_a_language_are_sacrebleus_of_its_clips_alone() -> None:
+    records = [
+        dataclasses.replace(record, language="de" if int(record.id[-1]) % 3 else "en") for record in fake_records(0.7)
+    ]
+    sems = fake_sems(records, 0.7)
+    found = score_folder(records, CONFIG, sems)["diagnostics"]["test"]["languages"]
+    assert list(found) == ["de", "en"]
+    for language, part in found.items():
+        own = [r for r in records if (r.split, r.condition, r.language) == ("test", "model", language)]
+        texts = [r.hypothesis for r in own], [[r.reference for r in own]]
+        assert part["n"] == len(own) == part["retrieval"]["n"]
+        assert part["bleu"]["value"] == pytest.approx(BLEU().corpus_score(*texts).score, abs=1e-5)
+        assert part["chrf"]["value"] == pytest.approx(CHRF().corpus_score(*texts).score, abs=1e-5)
+        assert part["retrieval"]["candidates"] == len({r.reference for r in own})
+        assert (part["bleu_content"]["value"] is None) == (language not in FUNCTION_WORDS)
+    assert "languages" not in score_folder(fake_records(0.7), CONFIG)["diagnostics"]["test"]
+
+
+def test_the_report_holds_each_languages_scores(run: RunConfig) -> None:
+    folder = paths.evaluation_dir("b-pipeline")
+    old = read_evaluation(folder)
+    records = [dataclasses.replace(r, language="de" if int(r.id[-1]) % 2 else "en") for r in old.records]
+    write_evaluation(folder, records, old.info, score_folder(records, CONFIG, old.sems), old.curves, old.sems)
+    text = dataset_markdown(dataset_content(collect(run)[0]))
+    assert text.count("| by language") == 1
+    row = next(line for line in text.splitlines() if line.startswith("| b-pipeline") and "| de " in line)
+    assert "30" in row and "%" in row

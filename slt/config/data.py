@@ -84,24 +84,28 @@ class TeacherConfig:
     """L2-normalise each embedding"""
     center: bool
     """subtract the mean over train sentences (e5-like models: all cosines 0.7 to 0.97)"""
+    trained: dict[str, object] | None = None
+    """a :class:`slt.config.train.TrainedTeacherConfig`: how `slt teacher` makes the model, which then lies where
+    ``model`` says; null: the model is someone else's"""
 
 
 @dataclass(frozen=True)
 class WikipediaConfig:
     """Where the monolingual text comes from and which sentences are kept."""
 
-    source: str
+    source: str | dict[str, str]
     """a MediaWiki dump (.xml.bz2), a .parquet file or a folder of them (column `text`, one article a row: the layout of
     wikimedia/wikipedia on Hugging Face), .txt (one sentence a line) or .tsv (number and sentence: the Leipzig corpora),
-    also as .gz; `raw:<path>` below SLT_RAW or relative to the checkout"""
+    also as .gz; `raw:<path>` below SLT_RAW or relative to the checkout. Of a corpus in several languages one of each:
+    {de: …, en: …}"""
     max_sentences: int
-    """stop after this many kept sentences"""
+    """stop after this many kept sentences of a language"""
     min_words: int
     max_words: int
     lowercase: bool
     """PHOENIX text is lower-case, so its Wikipedia text must be"""
     dev_sentences: int
-    """held out from the end of the sample, for the reconstruction report and early stopping"""
+    """held out from the end of each language's sample, for the reconstruction report and early stopping"""
     punctuation: Literal["keep", "stop"] = "keep"
     """stop: none but a final ` .`, as PHOENIX text has it; a decoder that never saw its form has to unlearn another"""
 

@@ -13,6 +13,7 @@ from slt.config.train import (
     Sem2textConfig,
     Sign2semConfig,
     SystemConfig,
+    TrainedTeacherConfig,
     TrainingConfig,
     decoder_class,
     decoder_section,
@@ -52,6 +53,9 @@ def check(params: dict[str, Any]) -> None:
                 raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")
             for entry, value in sections[name].items():
                 parse(decoder_class(value) if cls is DecoderConfig else cls, value, f"{dataset}.{name}.{entry}")
+        for entry, value in sections["teachers"].items():
+            if value.get("trained") is not None:
+                parse(TrainedTeacherConfig, value["trained"], f"{dataset}.teachers.{entry}.trained")
         for entry in sections["decoders"]:
             key = f"{dataset}.decoders.{entry}"
             for phase in ("sem2text", "finetune"):  # both take what the entry sets itself

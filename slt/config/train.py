@@ -13,8 +13,13 @@ class ParallelConfig:
     train_clips: int | None
     """this many train clips, chosen by the hash of their ids, so that a smaller set is part of a larger one; null: all.
     Targets stay centred on all train sentences: text without video is not what is scarce"""
+    languages: tuple[str, ...] | None = None
+    """train on clips and monolingual text in these languages alone (ISO 639-1), in a dataset that has several; null:
+    all. Evaluation stays that of all"""
 
     def __post_init__(self) -> None:
+        if self.languages is not None and not self.languages:
+            raise ValueError("languages must name one at least, or be null for all")
         if self.train_clips is not None and self.train_clips < 1:
             raise ValueError("train_clips must be at least 1, or null for all")
 
@@ -52,6 +57,35 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least 1")
         if self.warmup_steps >= self.max_steps:
             raise ValueError("warmup_steps must be smaller than max_steps")
+
+
+@dataclass(frozen=True)
+class TrainedTeacherConfig:
+    """A small teacher trained from scratch on monolingual text by denoising: TSDAE (Wang et al. 2021), slt/tsdae.py."""
+
+    share: float
+    """of the monolingual sentences, those that `sem2text.monolingual` would take"""
+    layers: int
+    """of the sentence encoder; its width is the teacher's `size`"""
+    heads: int
+    ffn: int
+    dropout: float
+    vocabulary: int
+    """size of the byte-level BPE vocabulary, learnt on the share of the text"""
+    max_tokens: int
+    """longest sentence in tokens; longer ones are cut, and counted"""
+    deletion: float
+    """share of a sentence's tokens that the encoder does not see (Wang et al.: 0.6 is best)"""
+    decoder_layers: int
+    """of the decoder that has to write the whole sentence from the embedding alone, and then is thrown away"""
+    training: TrainingConfig
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError("share must be above 0 and at most 1")
+        if not 0 <= self.deletion < 1:
+            raise ValueError("deletion must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -126,9 +160,9 @@ class PretrainedDecoderConfig:
 
     pretrained: str
     """``package:<distribution>``, ``hub:<id>@<revision>`` or the local path of a transformers model folder"""
-    language_code: str | None
+    language_code: str | dict[str, str] | None
     """the token that names the language to write, as the model spells it (mBART: de_DE, en_XX; Whisper: <|de|>);
-    null for a model without such tokens"""
+    null for a model without such tokens; in a dataset of several languages their codes ({de: de_DE, en: en_XX})"""
     trim_vocabulary: bool
     """keep only the tokens that Wikipedia and the corpus' train text use, and single characters, so that any text can
     still be written: 12 % of mBART's 250,027 rows for PHOENIX-2014T and 10,000 German sentences"""

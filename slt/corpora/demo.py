@@ -1,4 +1,4 @@
-"""The demo corpus: generated, not read; an avatar signs short English weather reports."""
+"""The demo corpus: generated, not read; an avatar signs short weather reports, worded in English or German."""
 
 from collections import Counter
 from collections.abc import Container
@@ -6,21 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from slt import paths
-from slt.config.base import parse
+from slt.config.base import PARAMS, parse
 from slt.config.data import CorpusConfig
 from slt.corpora import Reading
 from slt.demo.config import DemoConfig
-from slt.demo.corpus import Demo, match_key, sample, word_list, write
+from slt.demo.corpus import WORDINGS, Demo, match_key, sample, word_list, write
 from slt.demo.grammar import Meaning
 from slt.demo.lexicon import LEXICON, minimal_pairs
 from slt.demo.motion import UNSEEN
+from slt.errors import ConfigError
 from slt.manifest import SPLITS, Clip
 from slt.store import file_sha256
 
 
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Generate the corpus below ``out / "raw"`` and return its clips; ConfigError for options that do not fit."""
-    options = parse(DemoConfig, config.options, f"{dataset}.corpus.options")
+    if "language" in config.options:
+        raise ConfigError(f"{PARAMS}: {dataset}.corpus.options.language: the language stands in {dataset}.corpus alone")
+    if config.language not in WORDINGS:
+        known = " and ".join(WORDINGS)
+        raise ConfigError(
+            f"{PARAMS}: {dataset}.corpus.language: the demo is worded in {known}, not `{config.language}`"
+        )
+    options = parse(DemoConfig, {**config.options, "language": config.language}, f"{dataset}.corpus.options")
     demo = sample(options)
     write(options, demo, out / "raw")
     published = paths.corpus_dir(dataset) / "raw" / "videos"

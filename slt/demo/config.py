@@ -1,6 +1,7 @@
 """Parameters of the demo corpus: everything that its bytes depend on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class DemoConfig:
     """exponent of the preference among wordings of one meaning: 0 all alike, large one fixed wording"""
     unseen_share: float
     """share of test clips by the signer whom neither train nor dev shows"""
+    language: Literal["en", "de"] = "en"
+    """of the text, as the corpus section says it; the signs and the avatar are the same"""
 
     def __post_init__(self) -> None:
         if min(self.train_clips, self.dev_clips, self.test_clips, self.sentences) < 1:

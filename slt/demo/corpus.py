@@ -14,10 +14,12 @@ import numpy as np
 from slt.demo.avatar import render
 from slt.demo.config import DemoConfig
 from slt.demo.dump import write_dump
-from slt.demo.english import Wording
+from slt.demo.english import English
+from slt.demo.german import German
 from slt.demo.grammar import Meaning
 from slt.demo.motion import SIGNERS, UNSEEN, Motion, Signer, plan
 from slt.demo.sampling import MeaningSampler
+from slt.demo.wording import Wording
 from slt.errors import DataError
 from slt.manifest import SPLITS
 from slt.stage import progress
@@ -26,6 +28,7 @@ from slt.workers import process_pool, worker_count
 
 log = logging.getLogger(__name__)
 
+WORDINGS: dict[str, type[Wording]] = {"en": English, "de": German}
 STREAMS = ("motion", "render")  # independent random numbers of one clip
 TRIES = 200  # draws of one new item before the parameters are said to ask for too much
 
@@ -90,7 +93,7 @@ def sample(config: DemoConfig) -> Demo:
 
 
 def _report(config: DemoConfig, split: str, index: int, rng: random.Random, taken: set[str], texts: set[str]) -> Report:
-    sampler, wording = MeaningSampler(rng, config.zipf), Wording(rng, config.wording)
+    sampler, wording = MeaningSampler(rng, config.zipf), WORDINGS[config.language](rng, config.wording)
     for _ in range(TRIES):
         meaning = sampler.meaning()
         if meaning.gloss in taken:
@@ -119,7 +122,7 @@ def _references(wording: Wording, meaning: Meaning, text: str, count: int) -> tu
 
 def _monolingual(config: DemoConfig, taken: set[str], texts: set[str]) -> list[tuple[Meaning, str]]:
     rng = random.Random(f"{config.seed} monolingual")
-    sampler, wording = MeaningSampler(rng, config.zipf_monolingual), Wording(rng, config.wording)
+    sampler, wording = MeaningSampler(rng, config.zipf_monolingual), WORDINGS[config.language](rng, config.wording)
     kept: dict[str, tuple[Meaning, str]] = {}
     for _ in range(20 * config.sentences + TRIES):
         meaning = sampler.meaning()
@@ -155,7 +158,7 @@ def write(config: DemoConfig, demo: Demo, folder: Path, workers: int | None = No
             for r in demo.reports
         ]
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    write_dump(folder / "wikipedia.xml.bz2", demo.sentences, config.seed)
+    write_dump(folder / "wikipedia.xml.bz2", demo.sentences, config.seed, config.language)
     workers = workers or worker_count()
     jobs = [(config, report, folder / "videos" / f"{report.id}.mp4") for report in demo.reports]
     if workers == 1:

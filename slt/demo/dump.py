@@ -4,87 +4,174 @@ import bz2
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from slt.demo import words
+from slt.demo import german_words, words
 from slt.demo.grammar import KINDS
 from slt.store import replacing
 
 _HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" \
 xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="http://www.mediawiki.org/xml/export-0.10/ \
-http://www.mediawiki.org/xml/export-0.10.xsd" version="0.10" xml:lang="en">
+http://www.mediawiki.org/xml/export-0.10.xsd" version="0.10" xml:lang="{language}">
   <siteinfo>
-    <sitename>Demo weather wiki</sitename>
+    <sitename>{site}</sitename>
     <dbname>demowiki</dbname>
-    <base>https://demo.invalid/wiki/Main_Page</base>
+    <base>https://demo.invalid/wiki/{main}</base>
     <generator>slt.demo.dump</generator>
     <case>first-letter</case>
     <namespaces>
-      <namespace key="-1" case="first-letter">Special</namespace>
+      <namespace key="-1" case="first-letter">{special}</namespace>
       <namespace key="0" case="first-letter" />
-      <namespace key="1" case="first-letter">Talk</namespace>
-      <namespace key="10" case="first-letter">Template</namespace>
-      <namespace key="14" case="first-letter">Category</namespace>
+      <namespace key="1" case="first-letter">{talk}</namespace>
+      <namespace key="10" case="first-letter">{template}</namespace>
+      <namespace key="14" case="first-letter">{category}</namespace>
     </namespaces>
   </siteinfo>
 """
-_SECTIONS = ("Outlook", "Overview", "Detail", "Regions", "Following days", "Records", "Night and morning")
-_INFOBOX = """{{Weather report
+_INFOBOX = """{{%s
 | number = %d
-| source = [[Demo weather wiki|demo]]
-| note = {{small|generated text}}
+| source = [[%s|demo]]
+| note = {{small|%s}}
 }}"""
 
 
-def write_dump(path: Path, sentences: list[str], seed: int) -> None:
+@dataclass(frozen=True)
+class Wiki:
+    """What a wiki of a language calls its namespaces, sections and pages; none of it is article text."""
+
+    language: str
+    site: str
+    main: str
+    special: str
+    talk: str
+    template: str
+    category: str
+    report: str
+    reports: str
+    short: str
+    """of a report, for redirects"""
+    generated: str
+    sections: tuple[str, ...]
+    see_also: str
+    subject: str
+    """in brackets after an article's title"""
+    footnote: str
+    months: dict[str, str]
+    kinds: tuple[str, ...]
+    """titles of articles"""
+    in_template: str
+    on_talk: str
+    in_category: str
+    on_purpose: str
+
+
+ENGLISH = Wiki(
+    language="en",
+    site="Demo weather wiki",
+    main="Main_Page",
+    special="Special",
+    talk="Talk",
+    template="Template",
+    category="Category",
+    report="Weather report",
+    reports="Weather reports",
+    short="Report",
+    generated="generated text",
+    sections=("Outlook", "Overview", "Detail", "Regions", "Following days", "Records", "Night and morning"),
+    see_also="See also",
+    subject="weather",
+    footnote="Report of",
+    months=words.MONTH_NAMES,
+    kinds=tuple(kind.capitalize() for kind in KINDS),
+    in_template="Sentences in a template are not article text.",
+    on_talk="This remark about the article is not article text, so a reader drops it.",
+    in_category="Every page of this category is about the weather of some day.",
+    on_purpose="the paragraph above came first on purpose",
+)
+GERMAN = Wiki(
+    language="de",
+    site="Demo-Wetterwiki",
+    main="Hauptseite",
+    special="Spezial",
+    talk="Diskussion",
+    template="Vorlage",
+    category="Kategorie",
+    report="Wetterbericht",
+    reports="Wetterberichte",
+    short="Bericht",
+    generated="erzeugter Text",
+    sections=(
+        "Aussichten",
+        "Überblick",
+        "Einzelheiten",
+        "Regionen",
+        "Die nächsten Tage",
+        "Rekorde",
+        "Nacht und Morgen",
+    ),
+    see_also="Siehe auch",
+    subject="Wetter",
+    footnote="Bericht vom",
+    months=german_words.MONTH_NAMES,
+    kinds=tuple(german_words.KINDS[kind].nouns[0].text for kind in KINDS),
+    in_template="Sätze in einer Vorlage sind kein Text des Artikels.",
+    on_talk="Diese Bemerkung über den Artikel ist kein Text des Artikels, also liest sie niemand.",
+    in_category="Jede Seite dieser Kategorie handelt vom Wetter eines Tages.",
+    on_purpose="der Absatz darüber steht mit Absicht zuerst",
+)
+WIKIS = {wiki.language: wiki for wiki in (ENGLISH, GERMAN)}
+
+
+def write_dump(path: Path, sentences: list[str], seed: int, language: str = "en") -> None:
     """Write all sentences, in order, as the articles of a bzip2-compressed MediaWiki export-0.10 file.
 
     Every sentence stands unbroken in a paragraph, so that a reader which drops markup finds it exactly as it is.
     """
-    rng = random.Random(f"{seed}/dump")
-    pages = (_page(number, *page) for number, page in enumerate(_pages(sentences, rng), start=1))
+    rng, wiki = random.Random(f"{seed}/dump"), WIKIS[language]
+    pages = (_page(number, *page) for number, page in enumerate(_pages(sentences, rng, wiki), start=1))
     with replacing(path) as temporary, bz2.open(temporary, "wt", encoding="utf-8", newline="\n") as file:
-        file.writelines([_HEAD, *pages, "</mediawiki>\n"])
+        file.writelines([_HEAD.format(**vars(wiki)), *pages, "</mediawiki>\n"])
 
 
-def _pages(sentences: list[str], rng: random.Random) -> Iterator[tuple[str, int, str, str | None]]:
+def _pages(sentences: list[str], rng: random.Random, wiki: Wiki) -> Iterator[tuple[str, int, str, str | None]]:
     """Title, namespace, wikitext and redirect target of each page; talk pages and redirects must not be read."""
-    yield "Template:Weather report", 10, "<noinclude>Sentences in a template are not article text.</noinclude>", None
+    yield f"{wiki.template}:{wiki.report}", 10, f"<noinclude>{wiki.in_template}</noinclude>", None
     start, number = 0, 0
     while start < len(sentences):
         number += 1
         end = start + rng.randint(20, 40)
-        title = f"Weather report {number}"
-        yield title, 0, _article(number, sentences[start:end], rng), None
+        title = f"{wiki.report} {number}"
+        yield title, 0, _article(number, sentences[start:end], rng, wiki), None
         if rng.random() < 0.08:
-            yield f"Report {number}", 0, f"#REDIRECT [[{title}]]", title
+            yield f"{wiki.short} {number}", 0, f"#REDIRECT [[{title}]]", title
         if rng.random() < 0.05:
-            yield f"Talk:{title}", 1, "This remark about the article is not article text, so a reader drops it.", None
+            yield f"{wiki.talk}:{title}", 1, wiki.on_talk, None
         start = end
-    yield "Category:Weather reports", 14, "Every page of this category is about the weather of some day.", None
+    yield f"{wiki.category}:{wiki.reports}", 14, wiki.in_category, None
 
 
-def _article(number: int, sentences: list[str], rng: random.Random) -> str:
-    blocks = [_INFOBOX % number]
+def _article(number: int, sentences: list[str], rng: random.Random, wiki: Wiki) -> str:
+    blocks = [_INFOBOX % (wiki.report, number, wiki.site, wiki.generated)]
     start = 0
     while start < len(sentences):
         if start:
-            blocks.append(f"== {rng.choice(_SECTIONS)} ==")
+            blocks.append(f"== {rng.choice(wiki.sections)} ==")
         for _ in range(rng.randint(1, 3)):
             end = start + rng.randint(3, 6)
-            paragraph = " ".join(_marked_up(sentence, rng) for sentence in sentences[start:end])
+            paragraph = " ".join(_marked_up(sentence, rng, wiki) for sentence in sentences[start:end])
             if paragraph:
                 blocks.append(paragraph)
             start = end
     if rng.random() < 0.3:
-        blocks.insert(2, "<!-- the paragraph above came first on purpose -->")
-    blocks.append("== See also ==\n" + "\n".join(f"* [[{kind.capitalize()}]]" for kind in rng.sample(KINDS, 2)))
-    blocks.append("{{Reflist}}\n[[Category:Weather reports]]")
+        blocks.insert(2, f"<!-- {wiki.on_purpose} -->")
+    blocks.append(f"== {wiki.see_also} ==\n" + "\n".join(f"* [[{kind}]]" for kind in rng.sample(wiki.kinds, 2)))
+    blocks.append(f"{{{{Reflist}}}}\n[[{wiki.category}:{wiki.reports}]]")
     return "\n\n".join(blocks)
 
 
-def _marked_up(sentence: str, rng: random.Random) -> str:
+def _marked_up(sentence: str, rng: random.Random, wiki: Wiki) -> str:
     """The sentence with a link, bold face or a footnote in it, sometimes."""
     form = rng.random()
     if form >= 0.45:
@@ -94,7 +181,7 @@ def _marked_up(sentence: str, rng: random.Random) -> str:
     word = pieces[index].rstrip(",")
     comma = pieces[index][len(word) :]
     if form < 0.15:
-        pieces[index] = f"[[{word.capitalize()} (weather)|{word}]]{comma}"
+        pieces[index] = f"[[{word.capitalize()} ({wiki.subject})|{word}]]{comma}"
     elif form < 0.25:
         pieces[index] = f"[[{word}]]{comma}"
     elif form < 0.35:
@@ -102,7 +189,7 @@ def _marked_up(sentence: str, rng: random.Random) -> str:
     elif form < 0.4:
         pieces[index] = f"''{word}''{comma}"
     else:
-        return " ".join(pieces) + f".<ref>Report of {words.MONTH_NAMES[rng.choice(list(words.MONTH_NAMES))]}</ref>"
+        return " ".join(pieces) + f".<ref>{wiki.footnote} {wiki.months[rng.choice(list(wiki.months))]}</ref>"
     return " ".join(pieces) + "."
 
 

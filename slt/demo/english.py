@@ -1,8 +1,7 @@
 """One meaning in many English wordings: synonyms, clause order, omitted function words, other constructions."""
 
-import random
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from slt.demo import words
 from slt.demo.grammar import (
@@ -21,13 +20,11 @@ from slt.demo.grammar import (
     Warning,
     Weather,
     Wind,
-    rank_weights,
 )
-from slt.demo.phrases import adverbials, article, join, subjects, third
+from slt.demo.phrases import adverbials, article, subjects, third
+from slt.demo.wording import Wording, join
 from slt.demo.words import Noun
 
-T = TypeVar("T")
-MIN_WORDS, MAX_WORDS = 5, 30
 _TURNS: tuple[tuple[str, str], ...] = (("get", "gets"), ("become", "becomes"), ("turn", "turns"))
 
 
@@ -42,27 +39,11 @@ class Parts(NamedTuple):
     """noun phrases that a place can see ('the north will see ...')"""
 
 
-class Wording:
-    """Words meanings; ``rng`` decides everything, ``skew`` is the exponent of the preference for usual forms."""
+class English(Wording):
+    """Words meanings in English."""
 
-    def __init__(self, rng: random.Random, skew: float) -> None:
-        self.rng = rng
-        self.skew = skew
-
-    def sentence(self, meaning: Meaning) -> str:
-        """A sentence of 5 to 30 words: capital first, full stop at the end, no other full stop."""
-        while True:
-            text = getattr(self, f"_{meaning.pattern}")(meaning)
-            if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
-                return text[0].upper() + text[1:] + "."
-
-    def pick(self, options: Sequence[T]) -> T:
-        """One option, the earlier the likelier."""
-        return self.rng.choices(options, cum_weights=rank_weights(len(options), self.skew))[0]
-
-    def prefer(self, odds: int = 1) -> bool:
-        """Whether the more usual of two ways is taken; ``odds`` is how many of its kind stand against the other."""
-        return self.pick((True,) * odds + (False,))
+    def _report(self, meaning: Meaning) -> str:
+        return getattr(self, f"_{meaning.pattern}")(meaning)
 
     # Patterns
 

@@ -1,6 +1,6 @@
 """What the reports mean: structured meanings and their one sign sequence each.
 
-A meaning knows nothing of English: ``slt.demo.sampling`` draws it and ``slt.demo.english`` words it in many ways.
+A meaning knows no language: ``slt.demo.sampling`` draws it, ``slt.demo.english`` and ``.german`` word it in many ways.
 Signing order: day, then for each clause time of day, places, and the predicate with numbers and manner after it.
 """
 

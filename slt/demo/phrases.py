@@ -33,10 +33,6 @@ def subjects(place: Place) -> tuple[Noun, ...]:
     return (Noun(head.capitalize()),) if head in words.NAMED else words.PLACES[head][1]
 
 
-def join(*pieces: str) -> str:
-    return " ".join(piece for piece in pieces if piece)
-
-
 def article(following: str) -> str:
     return "an" if following[0] in "aeiou" else "a"
 

@@ -93,21 +93,24 @@ class Source:
 
 
 def take_decoder(
-    source: Source, config: PretrainedDecoderConfig, sentences: Sequence[str], where: str
+    source: Source, config: PretrainedDecoderConfig, sentences: Sequence[str], where: str, languages: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Any, Tensor]:
     """A decoder's configuration for :class:`TextDecoder`, its tokenizer, and the source's rows (V,) that it keeps.
 
-    ``sentences`` are the text that a trimmed vocabulary is for; ``where`` is the decoder's section. Raises ConfigError
-    for a language code that the model has not, more layers than it has, or sentences longer than its position table.
+    ``sentences`` are the text that a trimmed vocabulary is for; ``where`` is the decoder's section; ``languages`` are
+    those to write, where there are several. Raises ConfigError for a language code that the model has not, a language
+    without one, more layers than it has, or sentences longer than its position table.
     """
     full = source.tokenizer()
     vocabulary = max(full.get_vocab().values()) + 1
     special = source.special_ids()
     if special.get("eos") is None or special.get("pad") is None:
         raise ConfigError(f"{where}.pretrained: `{source.spec}` names no end and no padding token in its config.json")
-    prompt = _prompt(source, special, full, config.language_code, where)
+    codes = _language_codes(config.language_code, languages, where)
+    prompts = {language: _prompt(source, special, full, code, where) for language, code in codes.items()}
+    prompt = next(iter(prompts.values()))
     unknown = json.loads(full.to_str())["model"].get("unk_id")
-    needed = {*prompt, *(id_ for id_ in special.values() if id_ is not None)}
+    needed = {*(id_ for ids in prompts.values() for id_ in ids), *(id_ for id_ in special.values() if id_ is not None)}
     if vocabulary > source.transformers_config().vocab_size or max(needed) >= vocabulary:
         raise ConfigError(
             f"{where}.pretrained: `{source.spec}` has a tokenizer of {vocabulary} tokens beside "
@@ -128,6 +131,7 @@ def take_decoder(
         "vocab_size": len(rows),
         **{f"{name}_token_id": id_ for name, id_ in ids.items()},
         "prompt": [new[old] for old in prompt],
+        **({"prompts": {name: [new[old] for old in ids] for name, ids in prompts.items()}} if languages else {}),
         "suppressed": sorted(token["id"] for token in added if token["special"] and token["id"] != ids["eos"]),
         "gradient_checkpointing": config.gradient_checkpointing,
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
@@ -191,6 +195,23 @@ def _layer_counts(config: PretrainedConfig, layers: int) -> dict[str, int]:
     if hasattr(config, "num_decoder_layers"):  # T5 counts its cache by the encoder's
         return {"num_layers": layers, "num_decoder_layers": layers}
     return {"encoder_layers": 0, "decoder_layers": layers}
+
+
+def _language_codes(given: str | dict[str, str] | None, languages: Sequence[str], where: str) -> dict[str, str | None]:
+    """Language → its code; of a dataset in one language, whatever it is called, the one code that is given."""
+    if not languages:
+        if isinstance(given, dict):
+            raise ConfigError(
+                f"{where}.language_code: {given}, but the dataset's text is in one language: name its code"
+            )
+        return {"": given}
+    if not isinstance(given, dict) or set(given) != set(languages):
+        wanted = ", ".join(f"{language}: …" for language in languages)
+        raise ConfigError(
+            f"{where}.language_code: the dataset's text is in {' and '.join(languages)}, and the decoder has to be "
+            f"told which to write: give {{{wanted}}}, of a model that has such codes"
+        )
+    return {language: given[language] for language in languages}
 
 
 def _prompt(

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-OWN_KEYS = ("prompt", "suppressed", "source", "gradient_checkpointing", "tokenizer_sha256")
+from slt.errors import DataError
+
+OWN_KEYS = ("prompt", "prompts", "suppressed", "source", "gradient_checkpointing", "tokenizer_sha256")
 """what a decoder's configuration holds beside transformers' own keys"""
 
 
@@ -46,7 +49,8 @@ class TextDecoder(nn.Module):
     ``seq2seq`` is the model's transformers configuration and, for a pretrained decoder, also: ``prompt`` (ids that
     stand before every sentence, such as a language code; default: the start token), ``suppressed`` (ids that
     are never generated), ``source`` (where its weights came from) and ``gradient_checkpointing``;
-    ``tokenizer_sha256`` names the vocabulary that the ids belong to.
+    ``tokenizer_sha256`` names the vocabulary that the ids belong to. A decoder that writes several languages has
+    ``prompts``, language → prompt, all of one length, and is told with every sentence which one to write.
     """
 
     source_rows: Tensor
@@ -59,6 +63,7 @@ class TextDecoder(nn.Module):
         self.seq2seq = seq2seq_class(config).from_config(config)
         self.width: int = config.d_model
         self.pad: int = config.pad_token_id
+        self.prompts: dict[str, list[int]] = own.get("prompts") or {}
         self.prompt: list[int] = own.get("prompt") or [config.decoder_start_token_id]
         self.source: dict[str, Any] | None = own.get("source")
         self._drop_encoder(tied=seq2seq.get("tie_word_embeddings", True))
@@ -87,20 +92,41 @@ class TextDecoder(nn.Module):
             use_cache=False,
         ).logits
 
+    def prompt_ids(self, count: int, languages: Sequence[str] | None) -> Tensor:
+        """What stands before each of ``count`` sentences, (B, P); ``languages`` are theirs, if the decoder has several.
+
+        Raises DataError for a language that it was not made to write, or when it writes several and is not told which.
+        """
+        if not self.prompts:
+            return torch.tensor(self.prompt).expand(count, -1)
+        unknown = {None} if languages is None else set(languages) - set(self.prompts)
+        if unknown:
+            asked = "is not told which" if languages is None else f"`{min(map(str, unknown))}` is none of them"
+            raise DataError(f"the decoder writes {', '.join(self.prompts)}, and {asked}; name one of them")
+        return torch.tensor([self.prompts[language] for language in languages or ()])
+
     @torch.inference_mode()
-    def generate(self, memory_BMD: Tensor, memory_mask_BM: Tensor, beam: int, n_best: int = 1, **options: Any) -> Any:
+    def generate(
+        self,
+        memory_BMD: Tensor,
+        memory_mask_BM: Tensor,
+        beam: int,
+        n_best: int = 1,
+        languages: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Any:
         """Beam search; transformers' output object with ``sequences`` (B·n_best, L) and, for beams, their scores.
 
         Sequences begin with the prompt.
         """
         self._memory_mask.set(memory_mask_BM, beam)
-        prompt = torch.tensor(self.prompt, device=memory_BMD.device)
+        prompt = self.prompt_ids(len(memory_BMD), languages).to(memory_BMD.device)
         # not the model's own method: Whisper's takes audio features apart before it searches
         return GenerationMixin.generate(
             self.seq2seq,
             encoder_outputs=BaseModelOutput(memory_BMD),
             attention_mask=memory_mask_BM.long(),
-            decoder_input_ids=prompt.expand(len(memory_BMD), -1),
+            decoder_input_ids=prompt,
             num_beams=beam,
             num_return_sequences=n_best,
             do_sample=False,
