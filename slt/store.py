@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slt import launch
 from slt.errors import DataError, StoreError
 from slt.paths import work_root
 
@@ -152,9 +153,12 @@ def work_folder(stage: str, key: str) -> Path:
     """The folder for one stage's unfinished work on one key (a :func:`fingerprint`), held by this process alone.
 
     Made when missing; published work of other keys is removed, since by now DVC knows its outputs. Raises StoreError,
-    naming the process where the system tells, when another one holds it.
+    naming the process where the system tells, when another one holds it. Of processes that train together the leading
+    one holds it for all.
     """
     folder = work_root() / stage / key[:24]
+    if not launch.leads():
+        return folder
     for marker in work_root().glob(f"*/*{PUBLISHED}"):
         if marker.with_suffix("") != folder:
             _forget(marker)
