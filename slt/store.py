@@ -89,7 +89,8 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that replaces it, synced to disk, only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # on a shared file system processes of two machines may have the same number
+    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:
