@@ -1,11 +1,13 @@
 """Frame shards to feature shards: one forward pass per batch, batches formed across the clips of a shard."""
 
+import functools
 import logging
 import os
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import timm
 import torch
 
 from slt import backbone as backbone_module
-from slt import folding
+from slt import cluster, folding
 from slt.backbone import Backbone
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, StoreError
@@ -42,6 +44,20 @@ FRAMES_INDEX = "frames.json"
 QUEUED_BATCHES = 4  # decoded ahead of the forward pass: 5 MB each at 224 pixels and batch 32
 
 
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: of which frame shard, as the index of the frames names it, and where."""
+
+    frames: Path
+    shard: dict[str, Any]
+    path: Path
+    provenance: dict[str, Any]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"clips": self.shard["clips"], "frames": self.shard["frames"]}
+
+
 def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) -> dict[str, Any]:
     """Features of all frame shards as ``out/features-*.parquet``; returns the index, ``out/features.json``.
 
@@ -54,32 +70,22 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
         raise ConfigError(
             f"{source['precomputed']} clips have no video but bring features; set features.backbone to {PRECOMPUTED}"
         )
-    model = Backbone.load(config, size)
+    model = Backbone.load(config, size, "cpu" if cluster.address() else None)
+    device = cluster.device().split(":")[0] if cluster.address() else model.device.type
     provenance = {
         "stage": "features",
         "backbone": model.provenance,
         "frames": file_sha256(frames / FRAMES_INDEX),
         "versions": {"torch": torch.__version__, "timm": timm.__version__, "opencv": cv2.__version__},
-        "device": model.device.type,
+        "device": device,
     }
     code = [file_sha256(Path(name)) for name in (__file__, str(backbone_module.__file__), folding.__file__)]
     work = work_folder("features", fingerprint(provenance, code))
-    records: list[dict[str, Any]] = []
-
-    def batches() -> Iterator[int]:
-        for shard in source["shards"]:
-            path = work / shard["file"].replace("frames", "features")
-            counts = {"clips": shard["clips"], "frames": shard["frames"]}
-            if not _complete(path, counts):
-                check_shard(frames / shard["file"], shard["sha256"], FRAMES_INDEX)
-                table = yield from _shard_features(model, frames / shard["file"], counts)
-                write_table(path, table, {**provenance, "record": counts})
-                executed(work, "shard", path.name)
-            records.append({"file": path.name, "sha256": file_sha256(path), **counts})
-
-    total = sum(-(-shard["frames"] // config.batch) for shard in source["shards"])
-    for _ in progress(batches(), "features", total, f"batch of {config.batch}"):
-        pass
+    tasks = [
+        ShardTask(frames, shard, work / shard["file"].replace("frames", "features"), provenance)
+        for shard in source["shards"]
+    ]
+    records = _on_cluster(tasks, config, size, device) if cluster.address() else _here(tasks, model)
     index = {
         **provenance,
         "dim": model.dim,
@@ -93,6 +99,58 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
     publish(work, out)
     log.info("%d clips, %d frames, %d features each", index["clips"], index["frames"], model.dim)
     return index
+
+
+def _here(tasks: list[ShardTask], model: Backbone) -> list[dict[str, Any]]:
+    """Records of all shards."""
+    records: list[dict[str, Any]] = []
+
+    def batches() -> Iterator[int]:
+        for task in tasks:
+            records.append((yield from _make_shard(task, model)))
+
+    batch = model.config.batch
+    total = sum(-(-task.shard["frames"] // batch) for task in tasks)
+    for _ in progress(batches(), "features", total, f"batch of {batch}"):
+        pass
+    return records
+
+
+def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, device: str) -> list[dict[str, Any]]:
+    """Records of all shards, each made by a node's GPU, or by as many cores of a node as this process has threads."""
+    threads = torch.get_num_threads()
+    with cluster.cluster(*((1, 1) if device == "cuda" else (threads, 0))) as pool:
+        futures = [pool.submit(make_shard, task, config, size, device, threads) for task in tasks]
+        for done in progress(as_completed(futures), "features", len(futures), "shard"):
+            done.result()  # raises at the first error, not when its turn comes
+        return [future.result() for future in futures]
+
+
+def make_shard(task: ShardTask, config: FeaturesConfig, size: int, device: str, threads: int) -> dict[str, Any]:
+    """Write one shard, or take up a complete one, and return its record; the last bits depend on ``threads``."""
+    torch.set_num_threads(threads)
+    made = _make_shard(task, _loaded(config, size, device))
+    while True:
+        try:
+            next(made)
+        except StopIteration as end:
+            return end.value
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(config: FeaturesConfig, size: int, device: str) -> Backbone:
+    return Backbone.load(config, size, device)
+
+
+def _make_shard(task: ShardTask, model: Backbone) -> Generator[int, None, dict[str, Any]]:
+    """The record of a shard, made unless it lies there; yields after each batch."""
+    if not _complete(task.path, task.counts):
+        frames = task.frames / task.shard["file"]
+        check_shard(frames, task.shard["sha256"], FRAMES_INDEX)
+        table = yield from _shard_features(model, frames, task.counts)
+        write_table(task.path, table, {**task.provenance, "record": task.counts})
+        executed(task.path.parent, "shard", task.path.name)
+    return {"file": task.path.name, "sha256": file_sha256(task.path), **task.counts}
 
 
 def _complete(path: Path, counts: dict[str, int]) -> bool:

@@ -33,7 +33,7 @@ from slt.store import (
     work_folder,
     write_json,
 )
-from slt.workers import process_pool, worker_count
+from slt.workers import worker_count, worker_pool
 
 log = logging.getLogger("slt.frames")
 
@@ -117,7 +117,7 @@ def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
     if count <= 1:
         yield from map(make_shard, tasks)
         return
-    with process_pool(count) as pool:
+    with worker_pool(count) as pool:
         for future in as_completed([pool.submit(make_shard, task) for task in tasks]):
             yield future.result()
 

@@ -1,7 +1,8 @@
 """How a stage ends before its end: signals that let it keep its work; no stage outlives the DVC that started it.
 
 The first SIGTERM (pre-emption) or SIGINT (Ctrl-C) asks: a training loop writes a checkpoint at its next step, anything
-else stops where it is, since shards are written beside and renamed. The second one ends the process at once.
+else stops where it is, since shards are written beside and renamed. The second one ends the process at once. Not so one
+of several that a launcher started, which repeats a signal that they may have had already, and kills them in the end.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from slt import PARENT
+from slt import PARENT, launch
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # for the checkpoint of an orphan
@@ -59,7 +60,9 @@ def handle_signals() -> None:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     if _State.asked is not None:
-        os._exit(128 + number)
+        if launch.world() == 1:
+            os._exit(128 + number)
+        return
     _State.asked = number
     if not _State.deferring:
         raise Stopped(number)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from slt import lifecycle, resources
+from slt import launch, lifecycle, resources
 from slt.errors import SltError
 from slt.paths import work_root
 
@@ -63,10 +63,11 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterable[T]:
-    """A progress bar with rate and time left; silent when stderr is no terminal."""
+    """A progress bar with rate and time left; silent when stderr is no terminal, and but for the leading process."""
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, total=total, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    silent = not sys.stderr.isatty() or not launch.leads()
+    return tqdm(items, desc=what, total=total, unit=unit, disable=silent, dynamic_ncols=True)
 
 
 def device_name() -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slt import launch
 from slt.errors import DataError, StoreError
 from slt.paths import work_root
 
@@ -88,7 +89,8 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that replaces it, synced to disk, only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # on a shared file system processes of two machines may have the same number
+    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -152,9 +154,12 @@ def work_folder(stage: str, key: str) -> Path:
     """The folder for one stage's unfinished work on one key (a :func:`fingerprint`), held by this process alone.
 
     Made when missing; published work of other keys is removed, since by now DVC knows its outputs. Raises StoreError,
-    naming the process where the system tells, when another one holds it.
+    naming the process where the system tells, when another one holds it. Of processes that train together the leading
+    one holds it for all.
     """
     folder = work_root() / stage / key[:24]
+    if not launch.leads():
+        return folder
     for marker in work_root().glob(f"*/*{PUBLISHED}"):
         if marker.with_suffix("") != folder:
             _forget(marker)

@@ -3,7 +3,8 @@
 A phase supplies the model, the micro-batches, the losses and a validation; the loop supplies the optimiser, the
 schedule, gradient accumulation, early stopping, checkpoints and the curves. Sample order is a pure function of
 (seed, epoch) and dropout of (seed, step, micro-batch), so a resumed run needs no generator state: it equals an
-uninterrupted one bit for bit on CPU with the same number of threads.
+uninterrupted one bit for bit on CPU with the same number of threads. For the same reason it does not matter which of
+several processes computes which micro-batch (:mod:`slt.ranks`): their results differ by the rounding of sums.
 """
 
 import logging
@@ -16,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slt import lifecycle
+from slt import launch, lifecycle, ranks
 from slt.batching import epoch_batches
 from slt.config.train import TrainingConfig
-from slt.errors import DataError
+from slt.errors import ConfigError, DataError
 from slt.run_log import executed
 from slt.stage import device_name, progress
 from slt.store import replacing
@@ -84,33 +85,48 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     """Train the phase's model, which ends with the weights of its best validation.
 
     ``work`` keeps ``checkpoint.pt`` and ``best.pt``; a run that finds them goes on from there. A first SIGTERM or
-    SIGINT writes a checkpoint after the step at hand and raises :class:`slt.lifecycle.Stopped`.
+    SIGINT writes a checkpoint after the step at hand and raises :class:`slt.lifecycle.Stopped`. Of several processes
+    the leading one alone validates, writes, and ends with the best weights.
     Raises DataError when the gradient is no finite number, naming the step and the items; the last checkpoint stays.
+    ConfigError when there are more processes than micro-batches in a step.
     """
+    if launch.world() > config.accumulate:
+        raise ConfigError(
+            f"{launch.world()} processes for the {config.accumulate} micro-batches of a step; start no more than"
+            f" {config.accumulate}, or lower training.micro_batch (now {config.micro_batch}) and raise"
+            " training.accumulate by the same factor"
+        )
     device = device_name()
     model = phase.model.to(device)
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
+    ranks.share(model, work.name, run.step, phase.lengths)
     steps = _Steps(phase.lengths, config, seed)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
     with lifecycle.deferred():
         while run.step < config.max_steps and not run.stopped_early:
             _step(phase, config, run, model, optimiser, steps, seed, device)
-            executed(work, "step", run.step)
+            if launch.leads():
+                executed(work, "step", run.step)
             next(bar, None)
             validated = run.step % config.validate_every == 0 or run.step == config.max_steps
             if validated:
                 losses = [(run.step, f"train_{name}", float(np.mean(values))) for name, values in run.sums.items()]
                 run.curves += losses
                 run.sums.clear()
-                _validate(phase, config, run, model, work)
-            number = lifecycle.asked_to_stop()
-            if validated or number:
+                ranks.check_equal(model, run.step)
+                if launch.leads():
+                    _validate(phase, config, run, model, work)
+            number, run.stopped_early = _agreed(lifecycle.asked_to_stop(), run.stopped_early)
+            if (validated or number) and launch.leads():
                 state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **asdict(run)}
                 _save(work / "checkpoint.pt", state)
             if number:
+                ranks.wait()  # a launcher ends the others when the first process has ended
                 log.warning("step %d of %d is in %s", run.step, config.max_steps, work / "checkpoint.pt")
                 raise lifecycle.Stopped(number)
+    if not launch.leads():
+        return run
     model.load_state_dict(torch.load(work / "best.pt", map_location=device, weights_only=True)["model"])
     model.eval()
     log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)
@@ -134,6 +150,7 @@ def _step(
     epoch, micro_batches = steps.at(run.step)
     for name, value in _accumulate(phase, config, micro_batches, epoch, seed, run.step, device).items():
         run.sums.setdefault(name, []).append(value)
+    ranks.sum_gradients(list(model.parameters()))
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     if not math.isfinite(norm):
         raise DataError(
@@ -167,13 +184,17 @@ def _accumulate(
     phase: Phase, config: TrainingConfig, micro_batches: list[list[int]], epoch: int, seed: int, step: int, device: str
 ) -> dict[str, float]:
     """Backward through the micro-batches of one step; each loss is divided by its count over the whole step."""
-    parts = [phase.batch(items, epoch) for items in micro_batches]
+    parts = {index: phase.batch(micro_batches[index], epoch) for index in ranks.own(len(micro_batches))}
+    # at the end of an epoch a process may have none; it must still know what is counted
+    names = list((next(iter(parts.values()), None) or phase.batch(micro_batches[0], epoch))["counts"])
     counts: dict[str, float] = {}
-    for part in parts:
+    for part in parts.values():
         for name, count in part["counts"].items():
             counts[name] = counts.get(name, 0.0) + count
+    counts = ranks.summed(counts, names)
+    statistics = ranks.BatchStatistics(phase.model, len(micro_batches))
     values: dict[str, float] = {}
-    for index, part in enumerate(parts):
+    for index, part in parts.items():
         torch.manual_seed(int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> 1))
         moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in part.items()}
         try:
@@ -191,7 +212,15 @@ def _accumulate(
             ) from error
         for name, (loss, _) in losses.items():
             values[name] = values.get(name, 0.0) + float(loss.detach()) / counts[name]
-    return values
+        statistics.take(index)
+    statistics.merge()
+    return ranks.summed(values, names)
+
+
+def _agreed(number: int | None, stopped_early: bool) -> tuple[int, bool]:
+    """The signal that asked any process to stop (0: none), and whether the leading one stops early."""
+    highest, early = ranks.highest(number or 0, stopped_early)
+    return highest, bool(early)
 
 
 def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, work: Path) -> None:

@@ -47,7 +47,7 @@ from slt.store import (
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
 from slt.wikipedia_source import Document, read_documents, source_files
 from slt.wikitext import LIST, clean_wikitext, judge, split_sentences
-from slt.workers import process_pool, worker_count
+from slt.workers import worker_count, worker_pool
 
 SENTENCES_PER_SHARD = 50_000
 BATCH_CHARACTERS = 200_000
@@ -193,7 +193,7 @@ def _select(
 
 
 def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language: str) -> Iterator[list[str]]:
-    """Outcomes per document, in order, cleaned by ``SLT_WORKERS`` processes (in this one, if the source is small)."""
+    """Outcomes per document, in order, cleaned by ``SLT_WORKERS`` workers (in this process, if the source is small)."""
     batches = _batches(documents)
     workers = worker_count()
     head = list(itertools.islice(batches, 4))
@@ -202,7 +202,7 @@ def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language:
             yield from clean_documents(batch, config, language)
         return
     pending: deque[Future[list[list[str]]]] = deque()
-    with process_pool(workers) as pool:
+    with worker_pool(workers) as pool:
         for batch in itertools.chain(head, batches):
             pending.append(pool.submit(clean_documents, batch, config, language))
             if len(pending) > 3 * workers:  # bounded: the reader is faster than the cleaners

@@ -1,4 +1,4 @@
-"""Worker processes: how many there are, and that none outlives the process that started it."""
+"""Worker processes, here or on a cluster: how many there are, and that none outlives the process that started it."""
 
 import multiprocessing
 import os
@@ -7,19 +7,27 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
-from slt import lifecycle
+from slt import cluster, lifecycle
 from slt.errors import ConfigError, DataError
 
 
 def worker_count() -> int:
-    """Processes to use: ``SLT_WORKERS``, else one per core. No parameter: results do not depend on it."""
-    given = os.environ.get("SLT_WORKERS") or str(os.cpu_count() or 1)
+    """Processes to use: ``SLT_WORKERS``, else one per core, of the cluster where there is one.
+
+    No parameter: results do not depend on it.
+    """
+    given = os.environ.get("SLT_WORKERS") or str(cluster.cores() if cluster.address() else os.cpu_count() or 1)
     if not given.isdigit() or int(given) < 1:
         raise ConfigError(f"SLT_WORKERS is `{given}`; set it to a whole number of processes, or unset it")
     return int(given)
+
+
+def worker_pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | cluster.Cluster]:
+    """A pool of single-core workers: those of the cluster where ``SLT_CLUSTER`` names one, else processes."""
+    return cluster.cluster() if cluster.address() else process_pool(workers)
 
 
 @contextmanager

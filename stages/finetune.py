@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from slt import paths
+from slt import launch, paths
 from slt.clips import load_clips
 from slt.config.base import lookup, read_params, section
 from slt.config.run import row_config
@@ -18,6 +18,7 @@ from slt.feature_set import INDEX, FeatureSet
 from slt.finetune import Finetune, join
 from slt.gloss import gloss_vocabulary, training_glosses
 from slt.model_folder import load_model, save_model, save_neighbours
+from slt.ranks import led, together
 from slt.stage import run
 from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
@@ -49,7 +50,7 @@ def main(row: str) -> None:
     settings.append(code_sha256(__file__))
     work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
-    features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
+    features, targets = led(FeatureSet.open, inputs[0]), Targets.open(inputs[1])
     positions = sign2sem.encoder.positions
     train_clips, dev_clips = (
         load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")
@@ -74,6 +75,8 @@ def main(row: str) -> None:
         row_.seed,
     )
     done = train(phase, config.training, row_.seed, work)
+    if not launch.leads():
+        return
     notes = {"shortened_train_clips": train_clips.shortened, **phase.notes(done)}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
@@ -82,4 +85,4 @@ def main(row: str) -> None:
 
 
 if __name__ == "__main__":
-    run("finetune", ["row"], main)
+    run("finetune", ["row"], together(main))

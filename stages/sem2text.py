@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from slt import paths
+from slt import launch, paths
 from slt.clips import chosen_clips
 from slt.config.base import read_params, section
 from slt.config.data import TeacherConfig
@@ -18,6 +18,7 @@ from slt.config.train import (
 from slt.manifest import read_manifest
 from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
+from slt.ranks import together
 from slt.sem2text import Sem2text, chosen_sentences, new_decoder
 from slt.stage import run
 from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
@@ -80,6 +81,8 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     )
     phase = Sem2text(model, tokenizer, config, decoder_config.max_tokens, (texts, sems, languages), dev)
     done = train(phase, config.training, config.seed, work)
+    if not launch.leads():
+        return
     notes = {"sentences": len(texts), "cut_sentences": phase.cut, "unknown_tokens": phase.unknown}
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
@@ -87,4 +90,4 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
 
 
 if __name__ == "__main__":
-    run("sem2text", ["dataset", "teacher", "decoder"], main)
+    run("sem2text", ["dataset", "teacher", "decoder"], together(main))

@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 
-from slt import paths
+from slt import launch, paths
 from slt.clips import load_clips
 from slt.config.base import read_params, section
 from slt.config.data import FramesConfig, TeacherConfig
 from slt.config.train import ParallelConfig, Sign2semConfig
 from slt.feature_set import INDEX, FeatureSet
 from slt.model_folder import save_model
+from slt.ranks import led, together
 from slt.sign2sem import Sign2sem, new_encoder
 from slt.stage import run
 from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
@@ -33,7 +34,7 @@ def main(dataset: str, teacher: str) -> None:
     )
     work = work_folder("sign2sem", key)
 
-    features, targets = FeatureSet.open(inputs[0]), Targets.open(inputs[1])
+    features, targets = led(FeatureSet.open, inputs[0]), Targets.open(inputs[1])
     positions = config.encoder.positions
     train_clips, dev_clips = (
         load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")
@@ -42,9 +43,11 @@ def main(dataset: str, teacher: str) -> None:
     model = new_encoder(config.encoder, teacher_config, targets.space, features.dim, pipeline, config.seed)
     phase = Sign2sem(model, config, train_clips, dev_clips.of_languages(parallel.languages))
     done = train(phase, config.training, config.seed, work)
+    if not launch.leads():
+        return
     save_model(work / "model", model, done, phase.select, {"shortened_train_clips": train_clips.shortened})
     publish(work, paths.sign2sem_dir(dataset, teacher), "model")
 
 
 if __name__ == "__main__":
-    run("sign2sem", ["dataset", "teacher"], main)
+    run("sign2sem", ["dataset", "teacher"], together(main))

@@ -1,0 +1,107 @@
+"""A small training stage and its faults; tests/test_distributed.py runs it in forks of a process that imported it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from test_training import Regression, config
+from torch import Tensor, nn
+
+from slt import launch
+from slt.errors import DataError
+from slt.ranks import together
+from slt.stage import run
+from slt.store import work_folder
+from slt.training import train
+
+torch.optim.AdamW([nn.Parameter(torch.ones(1))])  # imports what takes longer than all of these trainings
+
+
+class Phase(Regression):
+    """With what is hard to share: dropout, a batch normalisation, a parameter that no loss depends on."""
+
+    pause = 0.0
+    settings = config(accumulate=3, validate_every=4, weight_decay=0.1, clip_norm=100.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # no bias below the normalisation: its gradient is zero but for rounding, which Adam would blow up
+        self.model = nn.Sequential(nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.model.unused = nn.Parameter(torch.ones(4, 4))
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
+        sys.stdout.write("micro-batch\n")
+        sys.stdout.flush()
+        time.sleep(self.pause)
+        return super().losses(batch)
+
+
+class Slow(Phase):
+    pause = 0.1
+
+
+class TwoMicroBatches(Phase):
+    settings = config(accumulate=2)
+
+
+class OneMicroBatch(Phase):
+    settings = config(accumulate=1)
+
+
+class DamagedForOne(Phase):
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        if launch.rank() == 1:
+            raise DataError("clip 7 is damaged")
+        return super().batch(items, epoch)
+
+
+class DamagedForAll(Phase):
+    def __init__(self) -> None:
+        super().__init__()
+        self.x[7] = torch.nan
+
+
+class OtherData(Phase):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths = self.lengths[: 20 - launch.rank()]
+
+
+class Drifting(Phase):
+    def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+        self.model[3].bias.data += 1e-3 * launch.rank()
+        return super().batch(items, epoch)
+
+
+def start(phase: Callable[[], Phase], variables: dict[str, str], output: Path) -> None:
+    """The life of one process; what it prints and logs goes to ``output`` with the suffixes .out and .err."""
+    for number, suffix in ((1, ".out"), (2, ".err")):
+        os.dup2(os.open(output.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    torch.set_num_threads(1)
+    stage(phase)
+
+
+def stage(phase: Callable[[], Phase]) -> None:
+    """The stage as its script would run it."""
+
+    def main(row: str) -> None:
+        """Train the phase."""
+        work = work_folder("training", "key")
+        own = phase()
+        done = train(own, own.settings, 0, work)
+        if launch.leads():
+            sys.stdout.write(f"done {done.step}\n")
+
+    sys.argv = ["stage", "--row", "r"]
+    run("training", ["row"], together(main))
+
+
+if __name__ == "__main__":
+    stage(Slow)
