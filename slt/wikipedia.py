@@ -99,7 +99,8 @@ def extract_sentences(config: WikipediaConfig, manifest: Path, dataset: str) -> 
         reports[language] = report | {"source_sha256": hashes[language], "language": language}
         log.info("%s: %d sentences kept of %d", source, len(texts), report["candidates"])
     write_table(folder / "sentences.parquet", _sentence_table(kept, config.dev_sentences))
-    write_json(folder / REPORT, report if len(reports) == 1 else {"languages": reports})
+    whole = next(iter(reports.values())) if len(reports) == 1 else {"languages": reports}
+    write_json(folder / REPORT, whole)
     _forget_old(folder.parent)
     return Extraction(folder, key)
 
