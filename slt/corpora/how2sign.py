@@ -46,14 +46,21 @@ class How2SignConfig:
     """per split: the folder of full videos, `<VIDEO_NAME>.mp4`, cut at START_REALIGNED and END_REALIGNED"""
     features: dict[str, str] = field(default_factory=dict)
     """per split: the folder of precomputed features, `<SENTENCE_NAME>.npy`, (frames, dimensions)"""
+    text_only: bool = False
+    """without videos, clips and features: targets, sem2text and its ceiling need none; the annotation needs no times"""
 
     def __post_init__(self) -> None:
-        given = [name for name in SOURCES if getattr(self, name)]
-        if not given or {"clips", "videos"} <= set(given):
-            raise ValueError("name either clips or videos, or features, or features with one of them")
+        given = self.sources
+        if not self.text_only and (not given or {"clips", "videos"} <= set(given)):
+            raise ValueError("name either clips or videos, or features, or features with one of them; or text_only")
         for key in ("annotation", *given):
             if set(getattr(self, key)) != set(SPLITS):
                 raise ValueError(f"{key} needs the keys {', '.join(SPLITS)}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where frames or features come from: none for text alone, whatever else is named."""
+        return () if self.text_only else tuple(name for name in SOURCES if getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -104,16 +111,16 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
     for split in SPLITS:
         annotation = resolve(options.annotation[split])
-        rows, repaired = read_annotation(annotation, times=bool(options.videos))
+        rows, repaired = read_annotation(annotation, times="videos" in options.sources)
         mended += repaired
-        sources = {name: _list(options, name, split, dataset) for name in SOURCES if getattr(options, name)}
+        sources = {name: _list(options, name, split, dataset) for name in options.sources}
         reading.rows[split] = len(rows)
         seen: set[str] = set()
         for row in progress(rows, f"{split} sentences", unit="sentence"):
             start = end = None
             try:
                 _check(row, annotation, sources, seen)
-                if options.videos:
+                if "videos" in sources:
                     start, end = _cut(row, sources["videos"].path(row), intervals)
             except _Dropped as dropped:
                 reading.dropped.append((split, row.name, str(dropped)))
@@ -145,8 +152,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                     features=features.as_spec(row) if features else None,
                 )
             )
-    reading.notes["mended_texts"] = mended
-    if options.videos:
+    reading.notes |= {"mended_texts": mended, "text_only": options.text_only}
+    if "videos" in options.sources:
         reading.notes |= intervals.notes()
     if options.allow_same_clips_in_splits:
         reading.notes["warning"] = (
