@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slt.config.train import AugmentConfig
 
-POOL = 16  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
+POOL = 32  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
 
 
 def rng(*key: int) -> np.random.Generator:
