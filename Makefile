@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint deps env check report how2sign-sample phoenix-ceiling how2sign-ceiling rehearsal seeds
+.PHONY: repro test test-cluster lint deps env check report how2sign-sample phoenix-ceiling how2sign-ceiling rehearsal seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -13,6 +13,11 @@ repro: env
 # a file's tests share costly fixtures, so a file goes to one process
 test: env
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+# on a Ray cluster of two nodes on this machine; needs Ray, which is no part of the environment
+test-cluster: env
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-cluster.txt
+	$(BIN)/pytest tests/test_cluster.py
 
 lint: env
 	$(BIN)/ruff check .

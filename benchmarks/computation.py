@@ -1,4 +1,4 @@
-"""Where batching, caching and counting save work: targets, training batches, decoding, bootstrap, reading Wikipedia.
+"""Where batching, caching and counting save work: targets, batches, decoding, bootstrap, Wikipedia, an idle repro.
 
     python benchmarks/computation.py [--rounds N] [--lengths FILE] [--out FILE.csv] [NAME …]
 
@@ -11,8 +11,12 @@ a real corpus), else the demo's clips are the training clips.
 import argparse
 import bz2
 import csv
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -23,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any fo
 from side_by_side import Sheet
 
 import slt.decoding
+import slt.training
 from slt import paths
 from slt.batching import epoch_batches, pad_features
 from slt.bootstrap import draw, resample
@@ -38,6 +43,7 @@ from slt.manifest import read_manifest
 from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, SacrebleuMetric, Statistics
 from slt.model_folder import load_model
 from slt.models.sign_encoder import SignEncoder, random_transformer
+from slt.sign2sem import Sign2sem, new_encoder
 from slt.targets import Targets
 from slt.teacher import Teacher
 from slt.tokenizer import load_tokenizer
@@ -47,6 +53,7 @@ DATASET, TEACHER, ROW = "demo", "minilm", "demo-sign2semtext"
 FIXED = 32  # clips in a batch drawn at random, as the field's codebases have it
 CLIPS = 640  # of a longer list of lengths: an epoch in seconds
 WIDTH = 1280
+STEPS = 200
 
 
 def targets(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
@@ -101,6 +108,39 @@ def batches(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     sheet.add(f"training epoch, {len(lengths)} clips of {np.mean(lengths):.0f} frames", sides, rounds, "clips/s")
 
 
+def dev_scores(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    """Sign2sem of the demo, as many clips and steps either way: do batches of like lengths cost dev scores?"""
+    params = read_params()
+    own = section(Sign2semConfig, params, f"{DATASET}.sign2sem")
+    positions, parallel = own.encoder.positions, section(ParallelConfig, params, f"{DATASET}.parallel")
+    teacher = section(TeacherConfig, params, f"{DATASET}.teachers.{TEACHER}")
+    features, targets = FeatureSet.open(paths.features_dir(DATASET)), Targets.open(paths.targets_dir(DATASET, TEACHER))
+    train_clips, dev = (
+        load_clips(DATASET, split, features, targets, positions, parallel) for split in ("train", "dev")
+    )
+    grouped = epoch_batches(train_clips.lengths, own.training.micro_batch, 0, 0)
+    size = round(len(train_clips.lengths) / len(grouped))
+
+    def fixed(lengths: list[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
+        order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
+        return [order[at : at + size] for at in range(0, len(order), size)]
+
+    print(f"dev of sign2sem after {STEPS} steps of {size} clips, {rounds} seeds")
+    for name, batches in (("batches by a budget of frames", epoch_batches), (f"random batches of {size}", fixed)):
+        found: dict[str, list[float]] = {}
+        for seed in range(1, rounds + 1):
+            training = replace(own.training, max_steps=STEPS, validate_every=STEPS)
+            config = replace(own, training=training, seed=seed)
+            model = new_encoder(config.encoder, teacher, targets.space, features.dim, {}, seed)
+            with tempfile.TemporaryDirectory() as folder, mock.patch.object(slt.training, "epoch_batches", batches):
+                done = slt.training.train(Sign2sem(model, config, train_clips, dev), training, seed, Path(folder))
+            for _, series, value in done.curves:
+                found.setdefault(series, []).append(value)
+        for series in ("dev_spearman", "dev_cosine", "dev_retrieval1"):
+            middle, spread = np.mean(found[series]), np.std(found[series], ddof=min(1, rounds - 1))
+            print(f"  {name:40s} {series:16s} {middle:.3f} ± {spread:.3f} (over seeds)", flush=True)
+
+
 def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     params = read_params()
     config = section(EvaluateConfig, params, f"{DATASET}.evaluate")
@@ -125,7 +165,13 @@ def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
         with mock.patch.object(slt.decoding, "_by_length", in_file_order):
             return ours()
 
-    sheet.add(f"decoding {len(dev)} clips", {"sorted by length": ours, "in file order": bare}, rounds, "clips/s")
+    def uncached() -> int:
+        with mock.patch.object(model.decoder, "generate", partial(model.decoder.generate, use_cache=False)):
+            return ours()
+
+    what = f"decoding {len(dev)} clips"
+    sheet.add(what, {"sorted by length": ours, "in file order": bare}, rounds, "clips/s")
+    sheet.add(what, {"keys and values kept": ours, "computed anew at each token": uncached}, rounds, "clips/s")
 
 
 def bootstrap(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
@@ -184,7 +230,22 @@ def wikipedia(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     sheet.add("reading a dump, bytes of text a second", {"articles out of XML": ours, "bz2": bare}, rounds, "bytes/s")
 
 
-BENCHMARKS = {each.__name__: each for each in (targets, batches, decoding, bootstrap, wikipedia)}
+def repro(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
+    """DVC's own work when there is nothing to do, beside what Python takes to import and start it."""
+
+    def dvc(*arguments: str) -> Callable[[], int]:
+        def run() -> int:
+            said = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=True)
+            assert "Running stage" not in said.stdout
+            return 1
+
+        return run
+
+    sides = {"dvc repro": dvc("repro"), "dvc version": dvc("version")}
+    sheet.add("a pipeline that is up to date", sides, rounds, "runs/s")
+
+
+BENCHMARKS = {each.__name__: each for each in (targets, batches, dev_scores, decoding, bootstrap, wikipedia, repro)}
 
 
 def read_lengths(path: Path | None) -> list[int]:

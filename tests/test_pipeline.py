@@ -1,5 +1,6 @@
 """A miniature of the whole paper in a fresh clone: every stage for real, then what re-runs when a parameter changes."""
 
+import csv
 import json
 import os
 import re
@@ -28,6 +29,8 @@ MINIATURE = {
     "sign2sem.training.max_steps": 6,
     "sign2sem.training.warmup_steps": 2,
     "sign2sem.training.validate_every": 3,
+    "sign2sem.training.micro_batch": 512,
+    "sign2sem.training.accumulate": 2,
     "sign2sem.encoder.layers": 1,
     "sem2text.training.max_steps": 6,
     "sem2text.training.warmup_steps": 2,
@@ -243,6 +246,32 @@ def test_translate_reads_a_video_with_the_finetuned_model(clone: Path) -> None:
     hypotheses = (clone / "data/evaluations/rows" / ROWS[1] / "hypotheses.jsonl").read_text().splitlines()
     stored = [json.loads(line) for line in hypotheses]
     assert {line["condition"] for line in stored} >= {"model", "oracle_sem", "shuffled_sem", "constant"}
+
+
+def read_curves(path: Path) -> dict[tuple[int, str], float]:
+    with path.open(newline="") as file:
+        return {(int(point["step"]), point["series"]): float(point["value"]) for point in csv.DictReader(file)}
+
+
+def test_two_processes_of_torchrun_make_of_a_stage_what_one_made(clone: Path, tmp_path: Path) -> None:
+    made, alone = clone / "data/demo/sign2sem/minilm", tmp_path / "alone"
+    shutil.copytree(made, alone)
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    own = {"SLT_WORK": str(tmp_path / "work"), "SLT_DEVICE": "cpu", "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    try:
+        done = shell(clone, *launcher, "-m", "stages.sign2sem", "--dataset", "demo", "--teacher", "minilm", **own)
+        assert done.returncode == 0, done.stderr
+        ours, theirs = (read_curves(folder / "curves.csv") for folder in (made, alone))
+    finally:
+        shutil.rmtree(made)
+        shutil.copytree(alone, made)
+    logged = (tmp_path / "work/sign2sem/run-log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in logged if "step" in json.loads(line)] == list(range(1, 7))
+    losses = {point for point in theirs if point[1].startswith("train_")}
+    assert len(losses) == 2 and ours.keys() == theirs.keys()
+    assert {point: ours[point] for point in losses} == pytest.approx({point: theirs[point] for point in losses}, 1e-5)
+    dev = {point for point in theirs if point[1] in ("dev_cosine", "dev_mse")}
+    assert {point: ours[point] for point in dev} == pytest.approx({point: theirs[point] for point in dev}, 1e-2)
 
 
 @pytest.mark.parametrize(
