@@ -3,6 +3,7 @@
 import copy
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,18 @@ def test_the_report_is_made_of_the_kept_files_alone(folders: Path) -> None:
     write_json(result_path("loss", "demo"), content)
     write_report()
     assert "99.00 ±" in report.read_text()
+
+
+def test_the_committed_report_follows_from_the_committed_results(tmp_path: Path) -> None:
+    kept = sorted((ROOT / "docs/experiments").glob("*.json"))
+    assert kept
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    for path in kept:
+        shutil.copy(path, folder)
+    write_report(folder, tmp_path / "experiments.md")
+    assert (tmp_path / "experiments.md").read_text() == (ROOT / "docs/experiments.md").read_text()
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (ROOT / "docs/experiments").iterdir()}
 
 
 def test_seeds_are_a_mean_and_a_standard_deviation(folders: Path) -> None:
