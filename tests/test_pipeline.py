@@ -85,7 +85,7 @@ def copy_tree(folder: Path) -> None:
 
 
 def make_clone(folder: Path, changes: dict[str, Any] | None = None) -> Path:
-    """A stranger's clone with miniature parameters, further ones changed at will, and no reference run."""
+    """A stranger's clone with miniature parameters, further ones changed at will, and none of our results."""
     copy_tree(folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     for key, value in {**MINIATURE, **(changes or {})}.items():
@@ -95,6 +95,8 @@ def make_clone(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     params["run"]["rows"] = {name: given[name] for name in ROWS}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (folder / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(folder / "docs/experiments", ignore_errors=True)  # made with the committed parameters
+    (folder / "docs/experiments.md").unlink(missing_ok=True)
     for command in (
         ["git", "config", "user.email", "test@example.org"],
         ["git", "config", "user.name", "test"],
