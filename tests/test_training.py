@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from slt.config.train import TrainingConfig
 from slt.errors import DataError
-from slt.training import Run, _accumulate, plateaued, schedule, train
+from slt.training import Run, _accumulate, _StepBatches, _Steps, plateaued, schedule, train
 
 
 def config(**changes: Any) -> TrainingConfig:
@@ -89,12 +90,38 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(tmp_path: Path, kille
 
 def test_micro_batches_of_unequal_size_give_the_gradient_of_one_batch() -> None:
     phase = Regression(dropout=0.0)
-    _accumulate(phase, config(), [[0, 1, 2, 3, 4], [5]], 0, 0, 0, "cpu")
+    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4], [5]], "cpu"), 0, 0, "cpu")
     split = [p.grad.clone() for p in phase.model.parameters()]
     phase.model.zero_grad()
-    _accumulate(phase, config(), [[0, 1, 2, 3, 4, 5]], 0, 0, 0, "cpu")
+    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4, 5]], "cpu"), 0, 0, "cpu")
     for ours, whole in zip(split, phase.model.parameters(), strict=True):
         torch.testing.assert_close(ours, whole.grad)
+
+
+def test_batches_made_ahead_are_those_made_in_turn_and_end_with_the_last_step() -> None:
+    """On a GPU; here the thread alone."""
+    phase, made = Regression(), list[list[tuple[int, list[list[int]], list[int]]]]()
+    for ahead in (False, True):
+        steps = _Steps(phase, config(), 0, 2, "cpu")
+        if ahead:
+            steps.ahead = ThreadPoolExecutor(1)
+        with steps:
+            batches = [steps.next() for _ in range(2, config().max_steps)]
+        assert steps.waiting is None
+        made.append([(batch.epoch, batch.items, [len(own["x"]) for own in batch.own.values()]) for batch in batches])
+    assert made[0] == made[1]
+
+
+def test_a_batch_made_ahead_that_fails_is_the_runs_error() -> None:
+    class Broken(Regression):
+        def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
+            raise DataError("clip `a`: gone")
+
+    with _Steps(Broken(), config(), 0, 0, "cpu") as steps:
+        steps.ahead = ThreadPoolExecutor(1)
+        steps.waiting = steps.ahead.submit(steps._make)
+        with pytest.raises(DataError, match="clip `a`"):
+            steps.next()
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step(tmp_path: Path) -> None:
