@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.split("#")[0].strip()]
+EXPERIMENTS = [command for command in COMMANDS if command.startswith("slt experiment") and "--dataset" in command]
+EXPERIMENTS += re.findall(r"`(slt experiment [^`]*--dataset[^`]*)`", (ROOT / "docs/languages.md").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -33,6 +36,15 @@ def test_slt_commands_exist(verb: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([verb, "--help"])
     assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize("command", EXPERIMENTS)
+def test_experiments_can_be_planned_as_they_are_written(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    main([*shlex.split(command)[1:], "--dry"])
+    assert "dvc exp run --temp" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", re.findall(r"python -m stages\.(\w+)", README))
