@@ -102,7 +102,8 @@ def test_the_reconstruction_needs_no_video() -> None:
 
 def test_every_teacher_of_the_dataset_has_the_same_rows() -> None:
     params = copy.deepcopy(PARAMS)
-    params["demo"]["teachers"]["other"] = {**params["demo"]["teachers"]["minilm"], "center": False}
+    minilm = params["demo"]["teachers"]["minilm"]
+    params["demo"]["teachers"] = {"minilm": minilm, "other": {**minilm, "center": False}}
     first, second = planned("teachers", params=params)
     assert (first.teacher, second.teacher) == ("minilm", "other")
     assert list(first.rows) == list(second.rows) and "ceiling@demo-other-sltr" in second.stages
