@@ -44,6 +44,7 @@ class Experiment:
     systems: tuple[str, ...] = ()
     ceiling: bool = False
     against: Literal["variant", "system"] = "variant"
+    plots: Literal["test BLEU", "recall@1"] = "test BLEU"
     own_teacher: bool = False
     """whether it is about a teacher that is trained here, so that the dataset's first such entry is its default"""
 
@@ -264,7 +265,7 @@ EXPERIMENTS = {
         Experiment("loss", TEXTS["loss"], (loss_axis(),), SEM_SYSTEMS),
         Experiment("monolingual", TEXTS["monolingual"], (share_axis(),), ("sign2semtext",), ceiling=True),
         Experiment("teachers", TEXTS["teachers"], (teacher_axis(),), SEM_SYSTEMS, ceiling=True),
-        Experiment("transfer", TEXTS["transfer"], (corpus_axis(),), SEM_SYSTEMS),
+        Experiment("transfer", TEXTS["transfer"], (corpus_axis(),), SEM_SYSTEMS, plots="recall@1"),
         Experiment(
             "low-resource",
             TEXTS["low-resource"],

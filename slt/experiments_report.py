@@ -54,6 +54,20 @@ class Line:
         found = [result["retrieval"][key] for result in self.results if result["retrieval"]]
         return mean(found) if found else None
 
+    def recall(self) -> dict[str, Any]:
+        """Recall@1 in percent: of one seed with Wilson's 95 % interval, of several with their standard deviation."""
+        from scipy.stats import binomtest
+
+        found = [result["retrieval"] for result in self.results if result["retrieval"]]
+        if not found:
+            return no_score("predicts no SEM")
+        values = [100 * result["recall_at_1"] for result in found]
+        if len(values) > 1:
+            return _over_seeds(values)
+        sentences = found[0]["n"]
+        interval = binomtest(round(sentences * values[0] / 100), sentences).proportion_ci(method="wilson")
+        return {"value": values[0], "low": 100 * interval.low, "high": 100 * interval.high}
+
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
     half = stdev(values) if len(values) > 1 else 0.0
@@ -216,17 +230,21 @@ def _made_by(content: dict[str, Any]) -> list[str]:
 
 
 def figure_of(content: dict[str, Any]) -> Any:
-    """Test BLEU of each system over the variants, with the intervals of the table."""
+    """Test BLEU (or recall@1, where BLEU says little) of each system over the variants, with intervals."""
     experiment: Experiment = EXPERIMENTS[content["experiment"]]
+
+    def figures(line: Line) -> dict[str, Any]:
+        return line.recall() if experiment.plots == "recall@1" else line.score("test", "bleu")
+
     lines = lines_of(content)
     points = list(dict.fromkeys(line.labels for line in lines))
     systems = list(dict.fromkeys(line.system for line in lines))
     joined = len(experiment.axes) == 1 and experiment.axes[0].ordered
     figure, (panel,) = stacked_panels(1, 8.0, 4.0)
     for i, system in enumerate(systems):
-        own = [line for line in lines if line.system == system and line.score("test", "bleu")["value"] is not None]
+        own = [line for line in lines if line.system == system and figures(line)["value"] is not None]
         shift = 0.0 if joined else (i - (len(systems) - 1) / 2) * 0.15
-        scores = [line.score("test", "bleu") for line in own]
+        scores = [figures(line) for line in own]
         value, low, high = (np.array([score[key] for score in scores]) for key in ("value", "low", "high"))
         panel.errorbar(
             [points.index(line.labels) + shift for line in own],
@@ -242,7 +260,7 @@ def figure_of(content: dict[str, Any]) -> Any:
     panel.set_xlim(-0.5, len(points) - 0.5)
     panel.set_ylim(bottom=0)
     panel.set_xlabel(", ".join(content["axes"]) + (" (evenly spaced)" if joined else ""))
-    panel.set_ylabel("test BLEU")
+    panel.set_ylabel("test recall@1 (%)" if experiment.plots == "recall@1" else "test BLEU")
     panel.set_title(Path(_plot_name(content)).stem, loc="left", fontsize=11)
     panel.grid(axis="y", color="0.9")
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shlex
 import shutil
 from dataclasses import replace
@@ -20,7 +21,7 @@ from slt.evaluations import read_evaluation, write_evaluation
 from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Choice, Trial, experiment_named, read_values, trials
 from slt.experiments_axes import SEEN_BY_THE_ENCODER
 from slt.experiments_content import Result, add_result, read_results, result_path
-from slt.experiments_report import write_report
+from slt.experiments_report import Line, write_report
 from slt.experiments_run import overridden
 from slt.scoring import score_folder
 from slt.store import read_json, write_json
@@ -343,3 +344,20 @@ def test_a_file_that_is_no_result_is_named(folders: Path) -> None:
     path.write_text(json.dumps([1]))
     with pytest.raises(StoreError, match="not the results of an experiment"):
         write_report()
+
+
+def test_recall_has_wilsons_interval_and_over_seeds_their_deviation() -> None:
+    def line(*recalls: float) -> Line:
+        retrievals = [{"retrieval": {"recall_at_1": recall, "n": 300}} for recall in recalls]
+        return Line(("demo",), "sign2sem2text", tuple(retrievals))
+
+    z, p, n = 1.959964, 0.3, 300
+    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    expected = {
+        "value": 30,
+        "low": 100 * (centre - half) / (1 + z**2 / n),
+        "high": 100 * (centre + half) / (1 + z**2 / n),
+    }
+    assert line(0.3).recall() == pytest.approx(expected, abs=1e-4)
+    assert line(0.2, 0.3).recall()["half_width"] == pytest.approx(10 / math.sqrt(2))
+    assert Line(("demo",), "sign2text", ({"retrieval": None},)).recall()["value"] is None
