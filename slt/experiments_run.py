@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from slt import paths
-from slt.config.base import PARAMS, lookup
+from slt.config.base import PARAMS, lookup, read_params
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
 from slt.evaluations import Evaluation, read_evaluation
@@ -99,9 +99,18 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choi
 def _make_teacher(trial: Trial, params: Params) -> None:
     """Train the trial's teacher where its entry says how, unless it lies there: stages take teachers as they are."""
     if lookup(params, f"{trial.corpus}.teachers.{trial.teacher}").get("trained") is not None:
+        _read_corpus(trial.corpus, params)
         # in a process of its own: what it holds of the text until it ends would keep DVC's stages out
         with process_pool(1) as pool:
             pool.submit(_train_teacher, params, trial.corpus, trial.teacher).result()
+
+
+def _read_corpus(dataset: str, params: Params) -> None:
+    """The corpus of the workspace, if it is the trial's: a teacher's text is what no held-out clip of it says."""
+    there = (paths.corpus_dir(dataset) / "manifest.parquet").is_file()
+    if not there and read_params()[dataset]["corpus"] == params[dataset]["corpus"]:
+        # what it has to say of a failure it says itself, and the teacher then misses the manifest
+        subprocess.run([sys.executable, "-m", "stages.corpus", "--dataset", dataset], check=False)
 
 
 def _train_teacher(params: Params, dataset: str, teacher: str) -> None:

