@@ -119,7 +119,8 @@ class SacrebleuMetric:
         return float(self._scorer._compute_score_from_stats(list(totals)).score)
 
     def scores(self, totals: np.ndarray) -> np.ndarray:
-        return self.formula(totals)
+        # sacrebleu resamples in single precision, so its own figures are these; sums of integers stay exact
+        return self.formula(totals.astype(np.float32))
 
     def signature(self, references: int, resamples: int, seed: int) -> str:
         metric = self.make()
@@ -156,29 +157,36 @@ class MeanMetric:
 
 
 def bleu_scores(totals: np.ndarray) -> np.ndarray:
-    """BLEU (N,), exponentially smoothed, from sums (N, 10): two lengths, then matches and n-grams of orders 1 to 4."""
-    written, expected = totals[:, 0], totals[:, 1]
+    """BLEU (N,), exponentially smoothed, from sums (N, 10): two lengths, then matches and n-grams of orders 1 to 4.
+
+    Precisions are rounded as ``totals`` are; the penalty, logarithms and exponentials are doubles: so does sacrebleu.
+    """
+    written, expected = totals[:, 0].astype(np.float64), totals[:, 1].astype(np.float64)
     matches, ngrams = totals[:, 2:6], totals[:, 6:10]
     # orders after the first that no hypothesis reaches count as no precision at all, as in sacrebleu
     reached = np.logical_and.accumulate(ngrams > 0, axis=1)
-    halvings = np.cumsum(reached & (matches == 0), axis=1)
+    halvings = (2.0 ** np.cumsum(reached & (matches == 0), axis=1)).astype(totals.dtype)
     with np.errstate(divide="ignore", invalid="ignore"):
-        precisions = np.where(matches > 0, 100.0 * matches / ngrams, 100.0 / (2.0**halvings * ngrams))
+        precisions = np.where(matches > 0, 100.0 * matches / ngrams, 100.0 / (halvings * ngrams)).astype(np.float64)
         mean_log = np.where(reached, np.log(precisions), -9999999999.0).sum(axis=1) / 4
         penalty = np.where(written < expected, np.exp(1 - expected / written), 1.0)
     return np.where(matches.any(axis=1), penalty * np.exp(mean_log), 0.0)
 
 
 def chrf_scores(totals: np.ndarray) -> np.ndarray:
-    """chrF2 (N,) from sums (N, 3 × orders): n-grams written, expected and matched, of each order."""
+    """chrF2 (N,) from sums (N, 3 × orders): n-grams written, expected and matched, of each order.
+
+    Computed in the precision of ``totals`` and in sacrebleu's order of operations.
+    """
     written, expected, matched = totals[:, 0::3], totals[:, 1::3], totals[:, 2::3]
     both = (written > 0) & (expected > 0)
-    orders = np.maximum(both.sum(axis=1), 1)
+    orders = np.maximum(both.sum(axis=1), 1).astype(totals.dtype)
     precision = np.divide(matched, written, out=np.zeros_like(matched), where=both).sum(axis=1) / orders
     recall = np.divide(matched, expected, out=np.zeros_like(matched), where=both).sum(axis=1) / orders
     weight = CHRF.BETA**2
     below = weight * precision + recall
-    return np.divide(100 * (1 + weight) * precision * recall, below, out=np.zeros_like(below), where=below > 0)
+    scores = 100 * np.divide((1 + weight) * precision * recall, below, out=np.zeros_like(below), where=below > 0)
+    return scores.astype(np.float64)
 
 
 BLEU_13A = SacrebleuMetric("bleu", lambda: BLEU(force=True), bleu_scores)

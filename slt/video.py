@@ -160,18 +160,20 @@ def _decode(
         for start, end in windows
     ]
     last = max(end for _, end in edges)
+    whole = [0] if edges == [(-math.inf, math.inf)] else None  # most clips: no frame to be looked up
     packets, ticks = 0, 0  # and integers, since fractions would take as long as the resize
     for packet in container.demux(stream):
         if packet.is_corrupt:
             raise DataError(f"{path}: a packet after {ticks * tick - origin:.2f} s is damaged or cut short; replace it")
-        if packet.pts is not None:
+        if (pts := packet.pts) is not None:
             packets += 1
-            ticks = max(ticks, packet.pts + (packet.duration or 0))
+            if (shown := pts + (packet.duration or 0)) > ticks:
+                ticks = shown
         for frame in packet.decode():
             seconds = (frame.pts or 0) * tick - origin
             if seconds >= last:
                 return
-            inside = [i for i, (first, end) in enumerate(edges) if first <= seconds < end]
+            inside = whole or [i for i, (first, end) in enumerate(edges) if first <= seconds < end]
             if not inside:
                 continue
             if frame.is_corrupt:
