@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-cluster lint deps env check report how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling rehearsal seeds
+.PHONY: repro test test-cluster lint deps env check report benchmarks how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling rehearsal seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -51,6 +51,14 @@ $(BIN)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt -r requirements-dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
+
+# Every stage beside the bare tools that it stands on, after `make repro`: printed, and kept as CSV with the machine's
+# description (docs/speed.md). LENGTHS: a table with a column num_frames, to have a corpus' own lengths in the batches.
+LENGTHS :=
+benchmarks: env
+	$(BIN)/python benchmarks/data_stages.py --clips 20 --rounds 5 --out benchmarks/results/data_stages.csv
+	$(BIN)/python benchmarks/computation.py $(if $(LENGTHS),--lengths $(LENGTHS)) --out benchmarks/results/computation.csv
+	$(BIN)/python benchmarks/safety_cost.py
 
 # Real signing: 74 How2Sign clips and a cut of the English Wikipedia, which must lie below $SLT_RAW (data/raw).
 # An experiment, so that the committed parameters and the demo's lock stay as they are.

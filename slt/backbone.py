@@ -15,7 +15,7 @@ from torch import nn
 from slt.config.data import FeaturesConfig
 from slt.errors import ConfigError, DataError
 from slt.folding import fold_batch_norms
-from slt.stage import device_name
+from slt.stage import compiles, device_name
 from slt.weights import resolve_weights, single_weight_file, weights_sha256
 
 GEM = "gem"
@@ -65,6 +65,8 @@ class Backbone:
         self.model = frozen.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
+        if compiles():  # from here on every forward pass has one shape, so it is compiled once
+            self.model = torch.compile(self.model, dynamic=False)
 
     @classmethod
     def load(cls, config: FeaturesConfig, size: int, device: str | None = None) -> Backbone:

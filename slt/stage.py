@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from slt import launch, lifecycle, resources
-from slt.errors import SltError
+from slt.errors import ConfigError, SltError
 from slt.paths import work_root
 
 T = TypeVar("T")
@@ -75,3 +75,14 @@ def device_name() -> str:
     import torch
 
     return os.environ.get("SLT_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compiles() -> bool:
+    """Whether the backbone goes through ``torch.compile``: ``SLT_COMPILE=1``. No param: results agree.
+
+    Off by default: compiling takes a minute, which short runs do not win back. ConfigError for any other value.
+    """
+    given = os.environ.get("SLT_COMPILE", "")
+    if given not in ("", "0", "1"):
+        raise ConfigError(f"SLT_COMPILE is `{given}`; set it to 1 to compile the backbone, or unset it")
+    return given == "1"

@@ -1,5 +1,6 @@
 """Features do not depend on who shares the batch; the backbone is the publisher's; a set opens whole or not at all."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,24 @@ def stored(config: FeaturesConfig, shards: Path) -> Path:
 
 def images(count: int, size: int = SIZE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def test_a_compiled_backbone_gives_the_same_features(config: FeaturesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = images(11)
+    plain = Backbone.load(config, SIZE)(frames)
+    monkeypatch.setenv("SLT_COMPILE", "1")
+    traced = functools.partial(torch.compile, backend="aot_eager")  # all but the half minute of the C++ compiler
+    monkeypatch.setattr(torch, "compile", traced)
+    model = Backbone.load(config, SIZE)
+    assert hasattr(model.model, "_orig_mod"), "torch.compile was not asked"
+    compiled = model(frames)
+    assert np.abs(compiled.astype(np.float32) - plain).max() <= 1e-3 * np.abs(plain).max()
+
+
+def test_a_mistyped_switch_for_compiling_is_named(config: FeaturesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLT_COMPILE", "yes")
+    with pytest.raises(ConfigError, match="SLT_COMPILE is `yes`"):
+        Backbone.load(config, SIZE)
 
 
 def test_lite0_is_the_publishers_network() -> None:
