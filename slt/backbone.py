@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -66,7 +66,7 @@ class Backbone:
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
         if compiles():  # from here on every forward pass has one shape, so it is compiled once
-            self.model = torch.compile(self.model, dynamic=False)
+            self.model = cast(nn.Module, torch.compile(self.model, dynamic=False))
 
     @classmethod
     def load(cls, config: FeaturesConfig, size: int, device: str | None = None) -> Backbone:
