@@ -1,29 +1,34 @@
-"""Shards made by a Ray cluster instead of this machine's processes, where SLT_CLUSTER gives its address.
+"""Units of work on a Ray cluster instead of this machine's processes, where SLT_CLUSTER gives its address.
 
-Plain tasks, one a shard, not Ray Data: shards are files that are written beside, renamed and taken up by name, whereas
-a dataset streams rows through blocks of its own cut and names its files itself. Scheduling, GPUs and the replacement of
-lost workers come from Ray's tasks either way.
+Ray Data schedules them, keeps workers that hold a model, and replaces lost ones. A dataset's rows are our own units (a
+shard, a batch of articles), one a block, since a shard is the file that is written beside, renamed, checked and taken
+up by name: what flows through the dataset is a unit's description and its small record, never frames or features.
 
 Every node needs this checkout, its environment, and raw, work and output folders under the same paths: a shared file
 system. An environment variable and no parameter, since the bytes of the results are the same.
 """
 
-import functools
+import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+import pickle
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import slt
 from slt.errors import ConfigError, DataError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 RETRIES = 3
-"""times that a shard whose worker was lost is given to another one"""
+"""times that a unit whose worker was lost is given to another one"""
+WINDOW = 64
+"""units a worker of a stream that are in memory at once; so many that the wait for a window's last ones is short"""
 
 
 def address() -> str | None:
@@ -37,50 +42,99 @@ def cores() -> int:
 
 
 def device() -> str:
-    """The torch device of tasks that compute: ``SLT_DEVICE``, else cuda when a node has a GPU, else cpu."""
+    """The torch device of units that compute: ``SLT_DEVICE``, else cuda when a node has a GPU, else cpu."""
     return os.environ.get("SLT_DEVICE") or ("cuda" if _ray().cluster_resources().get("GPU") else "cpu")
 
 
-class Cluster:
-    """A pool like those of concurrent.futures, whose tasks run on the nodes."""
-
-    def __init__(self, cpus: int, gpus: int) -> None:
-        """Every task is given ``cpus`` cores and ``gpus`` GPUs; ConfigError when no node has as many."""
-        ray = _ray()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            raise ConfigError(
-                f"SLT_CLUSTER {address()}: no node has {cpus} cores and {gpus} GPUs for a task; start nodes that have, "
-                "or set OMP_NUM_THREADS (threads of a task on CPU) or SLT_DEVICE"
-            )
-        # a worker keeps its model from task to task: Ray ends those with a GPU after each, unless told
-        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "max_calls": 0}
-        self._remote = ray.remote(**options)(_run)
-        settings = {k: v for k, v in os.environ.items() if k.startswith("SLT_") and k != "SLT_CLUSTER"}
-        self._place = Path.cwd(), _code(), {**settings, "SLT_DEVICE": device()}
-
-    def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """``function(*arguments)`` on some node; its own errors, or DataError when its workers are lost for good."""
-        future: Future[T] = Future()
-        done = self._remote.remote(*self._place, function, arguments).future()
-        done.add_done_callback(functools.partial(_hand_on, future))
-        return future
+def computing(threads: int) -> tuple[int, int]:
+    """Cores and GPUs of a worker that computes: one of each, or without GPUs as many cores as the stage has threads."""
+    return (1, 1) if device().startswith("cuda") else (threads, 0)
 
 
-@contextmanager
-def cluster(cpus: int = 1, gpus: int = 0) -> Iterator[Cluster]:
-    """The cluster as a pool; what still runs on it when the block ends is given up."""
-    pool = Cluster(cpus, gpus)
+def cluster_map(
+    function: Callable[[S], T], items: Iterable[S], cpus: int = 1, gpus: int = 0, stay: bool = False
+) -> Iterator[T]:
+    """``function`` of each item, in the order of the items, each with ``cpus`` cores and ``gpus`` GPUs of some node.
+
+    A list is one dataset; anything else is read a window at a time, so that it is never whole in memory. Workers that
+    ``stay`` are there for the whole dataset and keep what ``function`` loads, each doing one unit at a time.
+
+    Raises the first error of ``function`` as soon as it is known, DataError when a unit's workers are lost for good,
+    ConfigError when no node has as many cores and GPUs. What still runs when the iteration ends is given up.
+    """
+    ray = _ray()
     try:
-        yield pool
+        places = _places(ray, cpus, gpus)
+        unit = _Unit(function, Path.cwd(), _code(), _settings())
+        for window in [items] if isinstance(items, Sequence) else _windows(items, WINDOW * places):
+            if window:
+                yield from _dataset(ray, unit, window, cpus, gpus, min(places, len(window)) if stay else None)
     finally:
-        _ray().shutdown()
+        ray.shutdown()
+
+
+def _places(ray: Any, cpus: int, gpus: int) -> int:
+    """How many workers of this size the nodes have room for."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    rooms = [
+        [int(node.get(kind, 0) // size) for kind, size in (("CPU", cpus), ("GPU", gpus)) if size] for node in nodes
+    ]
+    places = sum(map(min, rooms))
+    if not places:
+        raise ConfigError(
+            f"SLT_CLUSTER {address()}: no node has {cpus} cores and {gpus} GPUs for a worker; start nodes that have, "
+            "or set OMP_NUM_THREADS (threads of a worker on CPU) or SLT_DEVICE"
+        )
+    return places
+
+
+def _windows(items: Iterable[S], size: int) -> Iterator[list[S]]:
+    """Lists of at most ``size`` items; a thread reads the next one while one is worked on."""
+    rest = iter(items)
+    with ThreadPoolExecutor(1) as reader:
+        window = list(itertools.islice(rest, size))
+        while window:
+            following = reader.submit(list, itertools.islice(rest, size))
+            yield window
+            window = following.result()
+
+
+def _dataset(ray: Any, unit: "_Unit[S, T]", items: Sequence[S], cpus: int, gpus: int, stay: int | None) -> Iterator[T]:
+    """Results in order, from a dataset with a block a unit; ``stay``: size of a pool that is there for all of them."""
+    workers: dict[str, Any] = {"fn": _work, "fn_args": (unit,), "max_retries": RETRIES}
+    if stay:
+        # one unit in flight, so that a lost worker costs no attempt of units that only waited for it
+        pool = ray.data.ActorPoolStrategy(size=stay, max_tasks_in_flight_per_actor=1)
+        workers = {"fn": _Worker, "fn_constructor_args": (unit,), "compute": pool, "max_task_retries": RETRIES}
+    units = ray.data.from_items(
+        [{"unit": i, "work": pickle.dumps(item)} for i, item in enumerate(items)], override_num_blocks=len(items)
+    )
+    results = units.map(**workers, num_cpus=cpus, num_gpus=gpus)
+    early: dict[int, T] = {}
+    turn = 0
+    try:
+        for row in results.iter_rows():
+            error, result = pickle.loads(row["result"])
+            if error is not None:
+                raise error
+            early[row["unit"]] = result
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+    except ray.exceptions.RayTaskError:
+        raise  # an error in this module: those of the units are results
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"work was given up after {RETRIES} new attempts, each on a worker that was lost (out of memory?): "
+            f"{str(error).splitlines()[0]}; run the same command again: what is finished is taken up"
+        ) from error
 
 
 def _ray() -> Any:
-    """The library, connected."""
+    """The library, connected; of Ray Data, only what warns is heard."""
     try:
         import ray
+        import ray.data
     except ImportError as error:
         raise ConfigError(
             f"SLT_CLUSTER is {address()}, but Ray is not installed; `pip install -r requirements-cluster.txt`, "
@@ -94,37 +148,64 @@ def _ray() -> Any:
                 f"SLT_CLUSTER is {address()}: no cluster answers there ({str(error).splitlines()[0]}); start one with "
                 "`ray start --head`, correct the address, or unset it"
             ) from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # the other one writes Ray's own log file
+            handler.addFilter(_warns)
     return ray
+
+
+def _warns(record: logging.LogRecord) -> bool:
+    return record.levelno == logging.WARNING  # errors are raised as well, and said once by the stage
 
 
 def _code() -> str:
     return str(Path(slt.__file__).resolve())
 
 
-def _run(folder: Path, code: str, environment: dict[str, str], function: Callable[..., T], arguments: Any) -> T:
-    """A task, in a worker: where and with what settings the stage itself runs."""
-    if _code() != code:
-        raise ConfigError(
-            f"node {os.uname().nodename} imports slt from {_code()}, the stage from {code}; let every node have the "
-            "checkout and its environment under the same path"
-        )
-    os.chdir(folder)
-    os.environ.update(environment)
-    return function(*arguments)
+def _settings() -> dict[str, str]:
+    """The variables of this process that its workers are given."""
+    return {**{name: value for name, value in os.environ.items() if name.startswith("SLT_")}, "SLT_DEVICE": device()}
 
 
-def _hand_on(future: "Future[Any]", done: "Future[Any]") -> None:
-    from ray.exceptions import RayTaskError
+@dataclass(frozen=True)
+class _Unit(Generic[S, T]):
+    """What a worker does with each item, where and with what settings the stage itself runs."""
 
-    error = done.exception()
-    if error is None:
-        future.set_result(done.result())
-    elif isinstance(error, RayTaskError):
-        future.set_exception(error.cause)
-    else:
-        future.set_exception(
-            DataError(
-                f"a shard was given up after {RETRIES} new attempts, each on a worker that was lost (out of memory?): "
-                f"{str(error).splitlines()[0]}; run the same command again: what is finished is taken up"
+    function: Callable[[S], T]
+    folder: Path
+    code: str
+    settings: dict[str, str]
+
+    def __call__(self, item: S) -> T:
+        if _code() != self.code:
+            raise ConfigError(
+                f"node {os.uname().nodename} imports slt from {_code()}, the stage from {self.code}; let every node "
+                "have the checkout and its environment under the same path"
             )
-        )
+        os.chdir(self.folder)
+        os.environ.update(self.settings)
+        os.environ.pop("SLT_CLUSTER", None)  # a worker does its unit itself
+        return self.function(item)
+
+
+def _work(row: dict[str, Any], unit: _Unit[Any, Any]) -> dict[str, Any]:
+    """A row ``unit, work`` becomes ``unit, result``: a pickled (error, result), one of which is None."""
+    error = result = None
+    try:
+        result = unit(pickle.loads(row["work"]))
+    except Exception as raised:  # for the stage to raise: Ray would wrap it and write its own account of it
+        raised.add_note(traceback.format_exc())
+        error = raised
+    return {"unit": row["unit"], "result": pickle.dumps((error, result))}
+
+
+class _Worker:
+    """A worker that stays."""
+
+    def __init__(self, unit: _Unit[Any, Any]) -> None:
+        self.unit = unit
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return _work(row, self.unit)

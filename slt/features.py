@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,11 +119,9 @@ def _here(tasks: list[ShardTask], model: Backbone) -> list[dict[str, Any]]:
 def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, device: str) -> list[dict[str, Any]]:
     """Records of all shards, each made by a node's GPU, or by as many cores of a node as this process has threads."""
     threads = torch.get_num_threads()
-    with cluster.cluster(*((1, 1) if device == "cuda" else (threads, 0))) as pool:
-        futures = [pool.submit(make_shard, task, config, size, device, threads) for task in tasks]
-        for done in progress(as_completed(futures), "features", len(futures), "shard"):
-            done.result()  # raises at the first error, not when its turn comes
-        return [future.result() for future in futures]
+    make = functools.partial(make_shard, config=config, size=size, device=device, threads=threads)
+    records = cluster.cluster_map(make, tasks, *cluster.computing(threads), stay=True)
+    return list(progress(records, "features", len(tasks), "shard"))
 
 
 def make_shard(task: ShardTask, config: FeaturesConfig, size: int, device: str, threads: int) -> dict[str, Any]:

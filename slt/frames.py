@@ -5,7 +5,6 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from slt.store import (
     work_folder,
     write_json,
 )
-from slt.workers import worker_count, worker_pool
+from slt.workers import in_parallel, worker_count
 
 log = logging.getLogger("slt.frames")
 
@@ -93,7 +92,7 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
         ShardTask(work / f"frames-{i:05d}.parquet", tuple(clips[at : at + config.clips_per_shard]), config, provenance)
         for i, at in enumerate(cuts)
     ]
-    records = sorted(progress(_run(tasks), "frames", len(tasks), "shard"), key=lambda record: record.file)
+    records = list(progress(_run(tasks), "frames", len(tasks), "shard"))
     index = {**_index(records, provenance), "precomputed": len(listed) - len(clips)}
     for split in SPLITS:
         dropped = [clip for clip in index["dropped"] if clip["split"] == split]
@@ -112,14 +111,9 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
 
 
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:
-    """Records of all shards, in the order in which they are done."""
+    """Records of all shards."""
     count = min(worker_count(), len(tasks))
-    if count <= 1:
-        yield from map(make_shard, tasks)
-        return
-    with worker_pool(count) as pool:
-        for future in as_completed([pool.submit(make_shard, task) for task in tasks]):
-            yield future.result()
+    return map(make_shard, tasks) if count <= 1 else in_parallel(make_shard, tasks, count)
 
 
 def make_shard(task: ShardTask) -> ShardRecord:

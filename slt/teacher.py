@@ -1,13 +1,16 @@
 """The teacher: a sentence-transformers model whose sentence embeddings are what the sign encoder learns to predict."""
 
+import functools
+import itertools
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from slt import cluster
 from slt.config.data import TeacherConfig
 from slt.errors import ConfigError, DataError
 from slt.stage import device_name, progress
@@ -16,6 +19,8 @@ from slt.weights import resolve_weights, weights_sha256
 
 BATCH = 64
 """sentences per forward pass; fixed, because padding and so the last bits of a vector depend on it"""
+UNIT = 16
+"""batches that a worker of a cluster is given at a time"""
 
 OWN_MODULES = "sentence_transformers."
 log = logging.getLogger("slt.teacher")
@@ -34,6 +39,9 @@ class Teacher:
     """where the weights came from, as in params.yaml"""
     sha256: str
     """of the weights"""
+    config: TeacherConfig
+    where: str
+    """with it, what :meth:`load` was given: workers of a cluster load the same"""
     truncated: int = 0
     """sentences so far that the model's max_seq_length cut, each unique one of a call once"""
 
@@ -61,7 +69,7 @@ class Teacher:
         try:
             model = SentenceTransformer(
                 str(path),
-                device=device_name(),
+                device="cpu" if cluster.address() else device_name(),  # workers compute
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"dtype": torch.float32, "weights_only": True},
@@ -80,7 +88,7 @@ class Teacher:
                 f"{where}.size: {config.size}, but `{config.model}` gives embeddings of size {size}; "
                 f"set `size: {size}`, or name a model of size {config.size}"
             )
-        return cls(model, size, config.prompt, config.model, weights_sha256(path))
+        return cls(model, size, config.prompt, config.model, weights_sha256(path), config, where)
 
     @property
     def effective_prompt(self) -> str:
@@ -100,15 +108,10 @@ class Teacher:
         order = sorted(range(len(unique)), key=lambda i: -lengths[i])  # stable: equal lengths stay alphabetical
         vectors = np.empty((len(unique), self.size), dtype=np.float32)
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        for batch in progress(batches, what, unit="batch"):
-            vectors[batch] = self.model.encode(
-                [unique[i] for i in batch],
-                prompt=self.effective_prompt,
-                batch_size=BATCH,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=False,
-            )
+        texts = [[unique[i] for i in batch] for batch in batches]
+        made = self._on_cluster(texts) if cluster.address() else map(self._forward, texts)
+        for batch, rows in zip(batches, progress(made, what, len(batches), "batch"), strict=True):
+            vectors[batch] = rows
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
             raise DataError(
@@ -117,6 +120,27 @@ class Teacher:
             )
         row = {sentence: i for i, sentence in enumerate(unique)}
         return vectors[[row[sentence] for sentence in sentences]] if sentences else vectors
+
+    def _forward(self, batch: list[str]) -> np.ndarray:
+        """Vectors (n, size) of at most ``BATCH`` sentences."""
+        return self.model.encode(
+            batch,
+            prompt=self.effective_prompt,
+            batch_size=BATCH,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+        )
+
+    def _on_cluster(self, batches: list[list[str]]) -> Iterator[np.ndarray]:
+        """Vectors of each batch, computed by workers that load the teacher once and have this process' threads."""
+        import torch
+
+        threads = torch.get_num_threads()
+        units = [batches[start : start + UNIT] for start in range(0, len(batches), UNIT)]
+        embed = functools.partial(_embed_unit, config=self.config, where=self.where, threads=threads)
+        made = cluster.cluster_map(embed, units, *cluster.computing(threads), stay=True)
+        return itertools.chain.from_iterable(made)
 
     def _lengths(self, sentences: list[str]) -> list[int]:
         """Tokens per sentence before any cut, and adds those over the limit to ``truncated``."""
@@ -136,6 +160,24 @@ class Teacher:
     def provenance(self) -> dict[str, Any]:
         """What a file made with this teacher records of it; equal on every machine."""
         return {"model": self.spec, "sha256": self.sha256, "size": self.size, "prompt": self.effective_prompt}
+
+
+def loaded(config: TeacherConfig, where: str, threads: int) -> Teacher:
+    """:meth:`Teacher.load` in a worker, which keeps the last one; the last bits of vectors depend on ``threads``."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return _loaded(replace(config, trained=None), where)  # what it was trained with has no hash and loads nothing
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(config: TeacherConfig, where: str) -> Teacher:
+    return Teacher.load(config, where)
+
+
+def _embed_unit(batches: list[list[str]], config: TeacherConfig, where: str, threads: int) -> list[np.ndarray]:
+    teacher = loaded(config, where, threads)
+    return [teacher._forward(batch) for batch in batches]
 
 
 def _check_modules(path: Path, what: str) -> None:

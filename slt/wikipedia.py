@@ -6,6 +6,7 @@ same for any number of workers.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -14,9 +15,8 @@ import logging
 import re
 import shutil
 import unicodedata
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slt import cluster, wikipedia_source, wikitext
 from slt import teacher as teacher_module
-from slt import wikipedia_source, wikitext
-from slt.config.data import WikipediaConfig
+from slt.config.data import TeacherConfig, WikipediaConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.manifest import read_manifest
 from slt.paths import resolve
@@ -44,10 +44,10 @@ from slt.store import (
     write_json,
     write_table,
 )
-from slt.teacher import Teacher, pack_vectors, unpack_vectors
+from slt.teacher import Teacher, loaded, pack_vectors, unpack_vectors
 from slt.wikipedia_source import Document, read_documents, source_files
 from slt.wikitext import LIST, clean_wikitext, judge, split_sentences
-from slt.workers import worker_count, worker_pool
+from slt.workers import in_parallel, worker_count
 
 SENTENCES_PER_SHARD = 50_000
 BATCH_CHARACTERS = 200_000
@@ -198,18 +198,11 @@ def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language:
     batches = _batches(documents)
     workers = worker_count()
     head = list(itertools.islice(batches, 4))
-    if workers <= 1 or len(head) < 4:  # starting processes takes longer
-        for batch in itertools.chain(head, batches):
-            yield from clean_documents(batch, config, language)
-        return
-    pending: deque[Future[list[list[str]]]] = deque()
-    with worker_pool(workers) as pool:
-        for batch in itertools.chain(head, batches):
-            pending.append(pool.submit(clean_documents, batch, config, language))
-            if len(pending) > 3 * workers:  # bounded: the reader is faster than the cleaners
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+    clean = functools.partial(clean_documents, config=config, language=language)
+    everything = itertools.chain(head, batches)
+    serial = workers <= 1 or len(head) < 4  # starting processes takes longer
+    for outcomes in map(clean, everything) if serial else in_parallel(clean, everything, workers):
+        yield from outcomes
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -258,24 +251,67 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
     work = work_folder("wikipedia", fingerprint(extraction.key, code, teacher.provenance()))
     # both at once: another process may forget the extraction during hours of embedding
     table, report = read_table(extraction.folder / "sentences.parquet"), read_json(extraction.folder / REPORT)
-    shards, truncated = [], 0
     starts = range(0, table.num_rows, SENTENCES_PER_SHARD)
-    for number, start in enumerate(starts):
-        path = work / f"sentences-{number:05d}.parquet"
+    tasks = []
+    for i, start in enumerate(starts):
         part = table.slice(start, SENTENCES_PER_SHARD)
-        if not _finished(path, part):
-            before = teacher.truncated
-            vectors = teacher.encode(part.column("text").to_pylist(), f"embedding {number + 1}/{len(starts)}")
-            sems = pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))
-            cut = teacher.truncated - before
-            write_table(path, part.append_column("sem", sems), {**teacher.provenance(), "truncated": cut})
-            executed(work, "shard", path.name)
-        truncated += read_metadata(path)["truncated"]
-        counts = Counter(part.column("split").to_pylist())
-        shards.append({"file": path.name, "train": counts["train"], "dev": counts["dev"]})
+        tasks.append(ShardTask(work / f"sentences-{i:05d}.parquet", part, f"{i + 1}/{len(starts)}"))
+    made = _on_cluster(tasks, teacher) if cluster.address() else (make_shard(task, teacher) for task in tasks)
+    shards = []
+    truncated = 0
+    for record in made:
+        truncated += record.pop("truncated")
+        shards.append(record)
     write_json(work / "index.json", {**teacher.provenance(), "truncated": truncated, "shards": shards})
     write_json(work / REPORT, report)
     publish(work, out)
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: where, of which sentences (text, split, language), and its number of how many."""
+
+    path: Path
+    part: pa.Table
+    number: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        sink = pa.BufferOutputStream()  # a pickled slice would hold the whole table
+        with pa.ipc.new_stream(sink, self.part.schema) as stream:
+            stream.write_table(self.part)
+        return _task, (self.path, sink.getvalue().to_pybytes(), self.number)
+
+
+def _task(path: Path, part: bytes, number: str) -> ShardTask:
+    return ShardTask(path, pa.ipc.open_stream(part).read_all(), number)
+
+
+def make_shard(task: ShardTask, teacher: Teacher) -> dict[str, Any]:
+    """Embed one shard's sentences, unless it lies there complete; its record: file, train, dev, truncated."""
+    if not _finished(task.path, task.part):
+        before = teacher.truncated
+        vectors = teacher.encode(task.part.column("text").to_pylist(), f"embedding {task.number}")
+        sems = pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))
+        cut = teacher.truncated - before
+        write_table(task.path, task.part.append_column("sem", sems), {**teacher.provenance(), "truncated": cut})
+        executed(task.path.parent, "shard", task.path.name)
+    counts = Counter(task.part.column("split").to_pylist())
+    truncated = read_metadata(task.path)["truncated"]
+    return {"file": task.path.name, "train": counts["train"], "dev": counts["dev"], "truncated": truncated}
+
+
+def _on_cluster(tasks: list[ShardTask], teacher: Teacher) -> Iterable[dict[str, Any]]:
+    """Records of all shards, made by workers that load the teacher once and have this process' threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    make = functools.partial(_make_shard, config=teacher.config, where=teacher.where, threads=threads)
+    records = cluster.cluster_map(make, tasks, *cluster.computing(threads), stay=True)
+    return progress(records, "embedding", len(tasks), "shard")
+
+
+def _make_shard(task: ShardTask, config: TeacherConfig, where: str, threads: int) -> dict[str, Any]:
+    return make_shard(task, loaded(config, where, threads))
 
 
 def _finished(path: Path, part: pa.Table) -> bool:

@@ -4,14 +4,19 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from slt import cluster, lifecycle
 from slt.errors import ConfigError, DataError
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def worker_count() -> int:
@@ -25,9 +30,24 @@ def worker_count() -> int:
     return int(given)
 
 
-def worker_pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | cluster.Cluster]:
-    """A pool of single-core workers: those of the cluster where ``SLT_CLUSTER`` names one, else processes."""
-    return cluster.cluster() if cluster.address() else process_pool(workers)
+def in_parallel(function: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
+    """``function`` of each item, in the order of the items, by single-core workers.
+
+    Those of the cluster where ``SLT_CLUSTER`` names one, else as many processes. Unless the items are a list, they are
+    read only a little ahead of the results. DataError when a worker was killed.
+    """
+    if cluster.address():
+        yield from cluster.cluster_map(function, items)
+        return
+    ahead = len(items) if isinstance(items, Sequence) else 3 * workers  # a reader is faster than those who work
+    pending: deque[Future[T]] = deque()
+    with process_pool(workers) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A real cluster of two nodes on the loopback interface; skipped without Ray (requ
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,14 +17,21 @@ from typing import TypeVar
 import pytest
 import timm
 import torch
+from test_teacher import VOCABULARY, tiny_config, write_tiny
 from test_video import pictures, write_video
+from test_wikipedia import page, write_dump
 
+import slt.teacher
+import slt.wikipedia
 from slt import cluster
-from slt.config.data import FeaturesConfig, FramesConfig
-from slt.errors import ConfigError
+from slt.config.data import FeaturesConfig, FramesConfig, WikipediaConfig
+from slt.errors import ConfigError, DataError
 from slt.features import make_features
 from slt.frames import make_frames
 from slt.manifest import Clip, write_manifest
+from slt.store import read_json
+from slt.targets import make_targets
+from slt.teacher import Teacher
 
 T = TypeVar("T")
 
@@ -31,6 +39,7 @@ ROOT = Path(__file__).parent.parent
 LOOPBACK = "127.0.0.2"  # Ray takes 127.0.0.1 for the machine's own address
 FRAMES = FramesConfig(size=64, fit="stretch", stride=1, quality=90, clips_per_shard=1)
 SHARDS = 8
+SENTENCES = 1_200
 NO_LOSS = {"train": 0, "dev": 0, "test": 0}
 
 SCRIPT = """
@@ -41,7 +50,7 @@ sys.path.insert(0, sys.argv[1])
 import test_cluster
 torch.set_num_threads(1)
 try:
-    test_cluster.STAGES[sys.argv[2]]()
+    getattr(test_cluster, sys.argv[2])()
 except SltError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
@@ -56,7 +65,30 @@ def features() -> None:
     make_features(weights, FRAMES.size, Path("frames"), Path("features"))
 
 
-STAGES = {"frames": frames, "features": features}
+def targets() -> None:
+    slt.teacher.UNIT = 1
+    make_targets(tiny_config(Path("tiny").resolve()), "t", Path("corpus"), Path("targets"))
+
+
+def wikipedia() -> None:
+    slt.wikipedia.BATCH_CHARACTERS, slt.wikipedia.SENTENCES_PER_SHARD = 5_000, 20
+    config = WikipediaConfig("dump.xml.bz2", SENTENCES, min_words=2, max_words=20, lowercase=False, dev_sentences=9)
+    sentences = slt.wikipedia.extract_sentences(config, Path("corpus/manifest.parquet"), "demo")
+    teacher = Teacher.load(tiny_config(Path("tiny").resolve()), "t")
+    slt.wikipedia.embed_sentences(sentences, teacher, Path("wikipedia"))
+
+
+def lost() -> None:
+    """Units that kill each worker they are given to, beside one that does not."""
+    dies = "import os; open('attempts-{}', 'a').write('x'); os._exit(9)"
+    for stay in (False, True):
+        try:
+            list(cluster.cluster_map(exec, ["", dies.format(stay)], stay=stay))
+        except DataError as error:
+            Path(f"error-{stay}").write_text(str(error))
+
+
+STAGES = {"frames": frames, "features": features, "targets": targets, "wikipedia": wikipedia}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +110,7 @@ def nodes() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of as many clips as shards with the frames and features that this machine makes of it."""
+    """A corpus of as many clips as shards, texts and articles, with all that this machine makes of it."""
     folder = tmp_path_factory.mktemp("here")
     clips = []
     write_video(folder / "video.mp4", pictures(250, 320, 240, seed=1))
@@ -87,6 +119,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_manifest(folder / "manifest.parquet", clips)
     torch.manual_seed(0)
     torch.save(timm.create_model("test_efficientnet.r160_in1k").state_dict(), folder / "tiny.pth")
+    write_tiny(folder / "teacher").rename(folder / "tiny")
+    texts = [sentence(i) for i in range(SENTENCES + 200)]
+    clips = [Clip(f"clip{i}", "train" if i else "dev", "en", "ase", "v.mp4", text) for i, text in enumerate(texts)]
+    write_manifest(folder / "corpus" / "manifest.parquet", clips[:200])
+    write_dump(
+        *(page(f"P{i}", " ".join(texts[i : i + 20])) for i in range(100, len(texts), 10)), name=f"{folder}/dump.xml.bz2"
+    )
     for stage in STAGES:
         _, err = start(stage, folder).communicate(timeout=300)
         assert (folder / stage).exists(), err
@@ -96,9 +135,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def there(here: Path, tmp_path: Path) -> Path:
     """The same corpus, nothing made of it."""
-    for name in ("manifest.parquet", "tiny.pth"):
-        os.link(here / name, tmp_path / name)
+    for name in ("manifest.parquet", "tiny.pth", "tiny", "corpus", "dump.xml.bz2"):
+        os.symlink(here / name, tmp_path / name)
     return tmp_path
+
+
+def sentence(i: int) -> str:
+    """Of two to twelve words that the tiny teacher knows: it cuts the longer ones."""
+    words = random.Random(i).choices(VOCABULARY[-5:], k=2 + i % 11)
+    return " ".join(words).capitalize() + "."
 
 
 def start(stage: str, folder: Path, address: str = "") -> subprocess.Popen[str]:
@@ -162,6 +207,38 @@ def test_features_with_a_worker_killed_are_the_bytes_made_here(nodes: str, here:
     assert len({entry["shard"] for entry in made(there, "features")}) == SHARDS
 
 
+def test_targets_are_the_bytes_made_here(nodes: str, here: Path, there: Path) -> None:
+    process = start("targets", there, nodes)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert contents(there / "targets") == contents(here / "targets")
+    assert read_json(here / "targets" / "targets.json")["truncated"]
+
+
+def test_wikipedia_with_a_worker_killed_is_the_bytes_made_here(nodes: str, here: Path, there: Path) -> None:
+    process = start("wikipedia", there, nodes)
+    first = wait_for(lambda: next(iter(made(there, "wikipedia")), None), process)
+    assert first["process"] != process.pid, "the stage itself makes shards"
+    os.kill(int(str(first["process"])), signal.SIGKILL)
+    shards = len(made(here, "wikipedia"))
+    assert len(made(there, "wikipedia")) < shards, "too late"
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert contents(there / "wikipedia") == contents(here / "wikipedia")
+    assert len({entry["shard"] for entry in made(there, "wikipedia")}) == shards
+    assert read_json(here / "wikipedia" / "index.json")["truncated"]
+
+
+def test_work_that_kills_its_workers_is_given_up_with_one_clear_error(nodes: str, there: Path) -> None:
+    _, err = start("lost", there, nodes).communicate(timeout=300)
+    for stay in (False, True):
+        assert (there / f"error-{stay}").exists(), err
+        message = (there / f"error-{stay}").read_text()
+        assert message.startswith("work was given up after 3 new attempts, each on a worker that was lost")
+        assert (there / f"attempts-{stay}").read_text() == "x" * (1 + cluster.RETRIES)
+    assert "Traceback" not in err
+
+
 def test_an_error_of_a_worker_is_the_stages_own(nodes: str, here: Path, there: Path) -> None:
     clips = [Clip(f"clip{i}", "train", "en", "ase", str(there / "none.mp4"), "text") for i in range(4)]
     (there / "manifest.parquet").unlink()
@@ -170,6 +247,15 @@ def test_an_error_of_a_worker_is_the_stages_own(nodes: str, here: Path, there: P
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "DataError: 4 train clips do not decode" in err and "Traceback" not in err
+
+
+def test_a_stream_is_read_a_window_at_a_time() -> None:
+    read: list[int] = []
+    windows = cluster._windows((read.append(i) or i for i in range(100)), 10)  # type: ignore[func-returns-value]
+    assert next(windows) == list(range(10))
+    windows.close()
+    assert len(read) <= 20
+    assert list(cluster._windows(iter(range(25)), 10)) == [[*range(10)], [*range(10, 20)], [*range(20, 25)]]
 
 
 def test_no_cluster_at_the_address_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,21 +30,25 @@ def minilm() -> Teacher:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def write_tiny(folder: Path) -> Path:
     """A sentence-transformers folder stored in float16, with a default prompt, its own Normalize, 8 tokens at most."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("tiny") / "model"
+    bert, model_folder = folder / "bert", folder / "model"
     torch.manual_seed(0)
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=len(VOCABULARY), **size)).save_pretrained(bert)
     BertTokenizerFast(vocab={word: i for i, word in enumerate(VOCABULARY)}).save_pretrained(bert)
     modules = [Transformer(str(bert), max_seq_length=8), Pooling(16), Normalize()]
     model = SentenceTransformer(modules=modules, prompts={"query": "query: "}, default_prompt_name="query")
-    model.half().save_pretrained(str(folder))
-    return folder
+    model.half().save_pretrained(str(model_folder))
+    return model_folder
 
 
 def tiny_config(tiny: Path) -> TeacherConfig:
