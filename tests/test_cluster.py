@@ -170,10 +170,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def wait_for(found: Callable[[], T | None], process: subprocess.Popen[str]) -> T:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while (value := found()) is None:
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            process.kill()  # it would hold the nodes that the next test needs
+            raise AssertionError(process.communicate()[1])
         time.sleep(0.005)
     return value
 
