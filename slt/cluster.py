@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -109,7 +110,9 @@ def _dataset(ray: Any, unit: "_Unit[S, T]", items: Sequence[S], cpus: int, gpus:
     units = ray.data.from_items(
         [{"unit": i, "work": pickle.dumps(item)} for i, item in enumerate(items)], override_num_blocks=len(items)
     )
-    results = units.map(**workers, num_cpus=cpus, num_gpus=gpus)
+    with warnings.catch_warnings():  # there is no other way to bound retries yet; hence ray < 2.64 in pyproject.toml
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+        results = units.map(**workers, num_cpus=cpus, num_gpus=gpus)
     early: dict[int, T] = {}
     turn = 0
     try:
@@ -157,7 +160,8 @@ def _ray() -> Any:
 
 
 def _warns(record: logging.LogRecord) -> bool:
-    return record.levelno == logging.WARNING  # errors are raised as well, and said once by the stage
+    """Errors are raised as well, and said once by the stage; that there are no bars was asked for."""
+    return record.levelno == logging.WARNING and not record.getMessage().startswith("Progress bars disabled")
 
 
 def _code() -> str:
