@@ -193,7 +193,16 @@ def _controls(rows: dict[str, Any]) -> list[str]:
         [name, *(score_cell(_get(entry, "test", condition, "bleu")) for condition in CONDITIONS)]
         for name, entry in rows.items()
     ]
-    return markdown_table(header, table)
+    above = [
+        [name, condition.replace("_", " "), signed_difference(test), f"{test['p_value']:.3f}"]
+        for name, entry in rows.items()
+        for condition, test in entry["controls"].items()
+    ]
+    lines = markdown_table(header, table)
+    if above:
+        lines += ["What a row gains by its clips, test BLEU over controls that do not see them, paired bootstrap:", ""]
+        lines += markdown_table(["row", "control", "difference", "p"], above, 2)
+    return lines
 
 
 def _diagnostics(entries: dict[str, Any], notes: Notes) -> list[str]:

@@ -19,6 +19,8 @@ from slt.store import replacing, write_json
 from slt.wer import WER
 
 COMPARED = (BLEU_13A, BLEU_MULTI, CHRF2)
+BLIND = ("shuffled_sem", "shuffled_features", "constant")
+"""controls that know nothing of the clip"""
 CEILINGS = "ceiling"  # the key of the ceilings in summary.json, beside the rows
 
 
@@ -115,6 +117,24 @@ def compare(rows: dict[str, Evaluation], baselines: dict[str, str | None]) -> di
     return comparisons
 
 
+def against_controls(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Paired tests of a row's test BLEU against its own controls: condition → ``Comparison.as_dict()``.
+
+    A system that does no better with a clip's own features than with another clip's has not learnt to read them.
+    """
+    own = own_records(evaluation, "test")
+    reading = BLEU_13A.statistics([r.hypothesis for r in own], [[r.reference] for r in own])
+    drawn = draw(reading.n, **evaluation.scores["interval"])
+    tests: dict[str, dict[str, Any]] = {}
+    for condition in BLIND:
+        records = evaluation.select("test", condition)
+        if records:
+            same_clips(own, records, evaluation.name, f"its control {condition}", "test")
+            blind = BLEU_13A.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+            tests[condition] = paired_test(reading, blind, drawn).as_dict()
+    return tests
+
+
 def score_of(evaluation: Evaluation, split: str, condition: str, metric: str) -> dict[str, Any]:
     """A score as in ``scores.json``; null with a reason when that condition was not evaluated."""
     scores = evaluation.scores.get(split, {}).get(condition)
@@ -160,7 +180,10 @@ def dataset_content(result: DatasetResults) -> dict[str, Any]:
             "diagnostics": evaluation.scores["diagnostics"],
         }
 
-    rows = {name: {**entry(row), "comparison": result.comparisons.get(name)} for name, row in result.rows.items()}
+    rows = {
+        name: {**entry(row), "comparison": result.comparisons.get(name), "controls": against_controls(row)}
+        for name, row in result.rows.items()
+    }
     everything = result.all()
     return {
         "dataset": result.dataset,

@@ -10,12 +10,14 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
 from slt import paths
+from slt.bootstrap import draw, paired_test
 from slt.config.evaluate import EvaluateConfig
 from slt.config.run import Row, RunConfig, Sem2textRun
 from slt.diagnostics import FUNCTION_WORDS
 from slt.errors import DataError, StoreError
 from slt.evaluations import Info, Point, Record, Sems, check_clips, read_evaluation, same_clips, write_evaluation
 from slt.manifest import Clip
+from slt.metrics import BLEU_13A
 from slt.plots import write_plots
 from slt.reports import dataset_markdown
 from slt.scoring import score_folder
@@ -251,6 +253,25 @@ def test_a_pretrained_decoder_is_named_with_its_weights(run: RunConfig) -> None:
     mark = note.split(":")[0]
     marked = [line for line in report.splitlines() if f"sltr{mark}" in line]
     assert len(marked) == 1 and marked[0].startswith("| c-multitask")
+
+
+def test_a_row_is_tested_against_its_own_controls(run: RunConfig) -> None:
+    (result,) = collect(run)
+    content = dataset_content(result)
+    controls = content["rows"]["c-multitask"]["controls"]
+    assert list(controls) == ["shuffled_sem", "constant"], "only what was evaluated, and never the oracle"
+    records = result.rows["c-multitask"].select("test", "model"), result.rows["c-multitask"].select("test", "constant")
+    system, baseline = (
+        BLEU_13A.statistics([r.hypothesis for r in part], [[r.reference] for r in part]) for part in records
+    )
+    drawn = draw(60, CONFIG.resamples, CONFIG.seed, CONFIG.confidence)
+    assert controls["constant"] == paired_test(system, baseline, drawn).as_dict()
+    difference, p = controls["constant"]["difference"], controls["constant"]["p_value"]
+    assert difference > 5 and p < 0.05
+    row = next(
+        line for line in dataset_markdown(content).splitlines() if "c-multitask" in line and "| constant" in line
+    )
+    assert f"{difference:+.2f} [" in row and f"{p:.3f}" in row
 
 
 def test_several_references_have_their_own_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
