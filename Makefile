@@ -111,12 +111,14 @@ how2sign-ceiling: env
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.
-CLIPS := 1000 200 300
+# LONG: the table of the real clips' lengths, to have them (docs/rehearsal.md).
+CLIPS := 2000 200 400
+LONG :=
 R := phoenix14t_rehearsal
 E5 := dataset: $(R), teacher: e5
 rehearsal: env
 	$(BIN)/python -m slt.demo.rehearsal --annotation "$${SLT_RAW:-data/raw}/phoenix14t/annotations/manual" \
-	  --out "$${SLT_RAW:-data/raw}/$(R)" --clips $(CLIPS) --grain 0
+	  --out "$${SLT_RAW:-data/raw}/$(R)" --clips $(CLIPS) --grain 0 $(if $(LONG),--frames $(LONG))
 	$(BIN)/dvc exp run -S 'run.datasets=[$(R)]' \
 	  -S '~run.targets' -S '+run.targets={$(R)-e5: {$(E5)}}' \
 	  -S '~run.sem2text' \
