@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Containers often forbid bytecode to be written, and uv compiles none: then each stage and test compiles torch and
+# transformers again, 20 s of a slow core where an import of the compiled files takes 10.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: repro test test-cluster lint deps env check report benchmarks how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling rehearsal seeds
 repro: env
