@@ -65,8 +65,8 @@ class Record:
 class Info:
     """What was evaluated. ``row``, ``system`` and ``baseline`` are None for a ceiling.
 
-    ``provenance`` holds at least ``gloss_free`` (None: unknown), for a row also ``backbone`` and ``weights``;
-    ``training`` at least ``steps`` and ``plateaued``.
+    ``provenance`` holds at least ``gloss_free`` (None: unknown), for a row also ``backbone`` and ``weights``, and
+    ``corpus_warning`` where :func:`corpus_warning` has one; ``training`` at least ``steps`` and ``plateaued``.
     """
 
     dataset: str
@@ -129,6 +129,12 @@ class Evaluation:
     def select(self, split: str, condition: str) -> list[Record]:
         """Records of one split and condition, ordered by id; empty when there are none."""
         return [record for record in self.records if (record.split, record.condition) == (split, condition)]
+
+
+def corpus_warning(corpus: Path) -> dict[str, str]:
+    """``{"corpus_warning": …}`` where the data report of a ``corpus`` folder has one, as of a rehearsal; else nothing."""
+    warning = read_json(corpus / "report.json")["notes"].get("warning")
+    return {"corpus_warning": warning} if warning else {}
 
 
 def write_evaluation(

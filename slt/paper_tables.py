@@ -1,9 +1,10 @@
 """The tables in the paper's shape, with what is published beside what was run.
 
-A dataset section counts as a published corpus only under the name of that corpus' adapter, read by that adapter, and
-with as many test clips as the corpus has: a rehearsal or a sample is never compared. Nothing is asserted: ``agrees``
-means that the published value lies in our interval, ``differs`` that it does not, ``not run: …`` says why there is
-nothing to compare.
+A dataset section counts as a published corpus only under that corpus' name, read by one of its adapters, with as many
+test clips as the corpus has and without a warning of its adapter: a rehearsal or a sample is never compared. Of its rows
+only those count whose decoder is one of the paper's and whose teacher is the paper's model. Nothing is asserted:
+``agrees`` means that the published value lies in our interval, ``differs`` that it does not, ``not run: …`` says why
+there is nothing to compare.
 """
 
 import dataclasses
@@ -39,7 +40,10 @@ def paper_content(
     everything = [*rows, *ceilings]
     refusal = not_the_corpus(dataset, grid, params, everything) if grid else None
     absence = _Absence(dataset, grid, params, refusal)
-    counted = (rows, ceilings) if grid and refusal is None else ([], [])
+    counted: tuple[list[Evaluation], list[Evaluation]] = ([], [])
+    if grid and refusal is None:
+        ours = [e for e in everything if _of_the_paper(e, grid, params)]
+        counted = [e for e in ours if e.info.system], [e for e in ours if not e.info.system]
     content: dict[str, Any] = {
         "dataset": dataset,
         "title": grid.title if grid else dataset,
@@ -66,13 +70,25 @@ def not_the_corpus(dataset: str, grid: Grid, params: dict[str, Any], evaluations
     if not evaluations:
         return None
     adapter = params[dataset]["corpus"]["adapter"]
-    if adapter != dataset:
+    if adapter not in grid.adapters:
         return f"the section `{dataset}` is read by the adapter `{adapter}`, so it is not {grid.title}"
     found, (fewest, most) = len(own_records(evaluations[0], "test")), grid.clips
     if not fewest <= found <= most:
         expected = str(fewest) if fewest == most else f"{fewest} to {most}"
         return f"{found} test clips, where {grid.title} has {expected}: a part of the corpus is not compared"
-    return None
+    warnings = [evaluation.info.provenance.get("corpus_warning") for evaluation in evaluations]
+    return next(filter(None, warnings), None)
+
+
+def _of_the_paper(evaluation: Evaluation, grid: Grid, params: dict[str, Any]) -> bool:
+    """Whether decoder and teacher are the paper's, by name and, where a source names the teacher's model, by that."""
+    info = evaluation.info
+    if info.decoder not in grid.decoders:
+        return False
+    if info.system in grid.without_sem:  # its teacher has no part in it
+        return True
+    model, section = grid.teachers.get(info.teacher), params[info.dataset]["teachers"]
+    return model == UNKNOWN or (model is not None and model in section[info.teacher]["model"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Grid:
     """The rows of the paper's table for a corpus: systems × decoders, those with a SEM also × teachers."""
 
     title: str
+    adapters: tuple[str, ...]
+    """those that read the corpus, whose sections are compared"""
     clips: tuple[int, ...]
     """fewest and most test clips of a run on the corpus itself"""
     without_sem: tuple[str, ...]

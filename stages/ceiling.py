@@ -8,7 +8,7 @@ from slt.config.base import read_params, section
 from slt.config.data import CorpusConfig
 from slt.config.evaluate import EvaluateConfig
 from slt.decoding import Search
-from slt.evaluations import Info, Point, write_evaluation
+from slt.evaluations import Info, Point, corpus_warning, write_evaluation
 from slt.manifest import read_manifest
 from slt.model_folder import load_model, load_training
 from slt.scoring import score_folder
@@ -38,7 +38,11 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     records = ceiling_records(model, tokenizer, search, heldout, targets.matrix([c.id for c in heldout]), train, work)
     training, curves = load_training(folder)
     # text alone is read here, so nothing could have seen gloss
-    provenance = {"gloss_free": True, "decoder_source": model.decoder.source}
+    provenance = {
+        "gloss_free": True,
+        "decoder_source": model.decoder.source,
+        **corpus_warning(paths.corpus_dir(dataset)),
+    }
     info = Info(dataset, teacher, decoder, provenance=provenance, training=training)
     out = work / name.name
     discard(out)

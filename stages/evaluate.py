@@ -11,7 +11,7 @@ from slt.config.evaluate import EvaluateConfig
 from slt.config.run import row_config
 from slt.config.train import ParallelConfig, Sign2semConfig, SystemConfig
 from slt.decoding import Search
-from slt.evaluations import Info, Point, check_clips, write_evaluation
+from slt.evaluations import Info, Point, check_clips, corpus_warning, write_evaluation
 from slt.feature_set import INDEX, FeatureSet
 from slt.model_folder import load_model, load_training
 from slt.scoring import score_folder
@@ -55,6 +55,7 @@ def main(row: str) -> None:
             **features.provenance,
             "gloss_supervision": system.gloss_weight > 0,
             "decoder_source": model.decoder.source,
+            **corpus_warning(paths.corpus_dir(dataset)),
         },
         training=training,
         row=row,

@@ -115,6 +115,12 @@ def test_text_only_needs_no_clips_and_no_times(corpus: Path) -> None:
     assert report(reading, config)["notes"] == {"mended_texts": 0, "text_only": True}
 
 
+def test_a_copy_that_quotes_nothing_is_read_when_told_so(corpus: Path) -> None:
+    path = corpus / "how2sign_realigned_val.csv"
+    path.write_text('SENTENCE_NAME\tSENTENCE\na\t"Go, he said.\nb\tTwo.\n', encoding="utf-8")
+    assert [sentence.text for sentence in read_annotation(path, quotes=False)[0]] == ['"Go, he said.', "Two."]
+
+
 def test_gaps_are_dropped_with_their_reason(corpus: Path) -> None:
     path = corpus / "how2sign_realigned_train.csv"
     with path.open("a", encoding="utf-8") as file:
@@ -147,11 +153,13 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(corpus: Path, name: str)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column SENTENCE_NAME and SENTENCE, found: nothing"),
-        (HEADER.encode(), "no row below its header"),
+        (b"", "no row in it"),
+        (HEADER.encode(), "no row in it"),
         (b"SENTENCE_NAME\tTEXT\na\tb\n", "no column SENTENCE, found: SENTENCE_NAME, TEXT"),
         (b"name|signer|gloss\na|b|c\n", "no column SENTENCE_NAME and SENTENCE"),
         ("SENTENCE_NAME\tSENTENCE\na\tcafé\n".encode("latin-1"), "not UTF-8"),
+        (b"SENTENCE_NAME,SENTENCE\na,Hello, world.\n", "line 2: 3 fields where the header has 2"),
+        (b'SENTENCE_NAME\tSENTENCE\na\t"Hello.\nb\tTwo.\nc\t"Three.\n', "line 2: .* does not end with its field"),
     ],
 )
 def test_an_annotation_that_is_none_is_named(corpus: Path, content: bytes, message: str) -> None:

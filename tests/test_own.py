@@ -37,9 +37,9 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """SLT_RAW with a corpus of three videos of two seconds at 25 frames per second."""
     monkeypatch.setenv("SLT_RAW", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for name in ("a", "b", "c"):
+    for later, name in enumerate(("a", "b", "c")):
         (tmp_path / "mine" / "videos" / name).mkdir(parents=True)
-        write_video(tmp_path / "mine" / "videos" / name / "v.mp4", pictures(50, 64, 64))
+        write_video(tmp_path / "mine" / "videos" / name / "v.mp4", pictures(50 + later, 64, 64)[later:])
     return tmp_path / "mine"
 
 
@@ -98,6 +98,14 @@ FULL = [
     {"id": "y", "split": "val", "video": "b/v.mp4", "text": '"Yes."'},
     {"id": "z", "split": "test", "video": "c/v.mp4", "start": "", "end": "1", "text": "a, b; c"},
 ]
+
+
+def test_a_copy_under_another_name_in_two_splits_is_found_by_its_hash(raw: Path) -> None:
+    shutil.copy(raw / "videos/a/v.mp4", raw / "videos/a/copy.mp4")
+    write(raw / "clips.tsv", MINIMAL + "4\tval\ta/copy.mp4\tx\n")
+    assert len(read(raw).clips) == 4
+    with pytest.raises(DataError, match="clip `4` of dev is clip `1` of train: the same media"):
+        read(raw, hash_media=True)
 
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "semicolons", "bom", "crlf", "parquet"])

@@ -58,7 +58,10 @@ def params(dataset: str = "phoenix14t", adapter: str = "phoenix14t") -> dict[str
         "corpus": {"adapter": adapter},
         "systems": dict.fromkeys(["sign2text", "sign2sem2text", "sign2semtext", "sign2semtext_frames"]),
         "decoders": dict.fromkeys(["sltr", "mbart"]),
-        "teachers": dict.fromkeys(["multi"]),
+        "teachers": {
+            "multi": {"model": "hub:sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2@86741b4e3f5c"},
+            "e5": {"model": "raw:models/multilingual-e5-small-de-en"},
+        },
     }
     return {"run": {"datasets": [dataset]}, dataset: section}
 
@@ -189,6 +192,51 @@ def test_what_is_not_the_corpus_is_never_compared(
         result.rows
     )  # what was run is shown all the same
     assert why in paper_markdown(content)
+
+
+def test_a_rehearsal_with_all_clips_under_the_corpus_name_is_never_compared(
+    result: DatasetResults, published: Published
+) -> None:
+    def drawn(evaluation: Evaluation) -> Evaluation:
+        provenance = {**evaluation.info.provenance, "corpus_warning": "a rehearsal: drawn, not filmed"}
+        return dataclasses.replace(evaluation, info=dataclasses.replace(evaluation.info, provenance=provenance))
+
+    rehearsal = DatasetResults(
+        "phoenix14t",
+        {name: drawn(row) for name, row in result.rows.items()},
+        {name: drawn(ceiling) for name, ceiling in result.ceilings.items()},
+    )
+    content = paper_content("phoenix14t", rehearsal, params(), published)
+    assert content["not_compared"] == "a rehearsal: drawn, not filmed"
+    assert not any(entry["ours"] for part in ("figures", "claims") for entry in content[part])
+
+
+def test_the_released_features_of_the_corpus_are_compared(result: DatasetResults, published: Published) -> None:
+    content = paper_content("phoenix14t", result, params(adapter="phoenix14t_pami0"), published)
+    assert content["not_compared"] is None
+    assert any(entry["ours"] for entry in content["figures"])
+
+
+def test_a_decoder_or_teacher_that_the_paper_does_not_have_is_shown_and_not_compared(published: Published) -> None:
+    others = [
+        evaluation("phoenix14t", 0.6, "whisper", "multi", None),
+        evaluation("phoenix14t", 0.7, "sltr", "e5", None),
+        evaluation("phoenix14t", 0.6, "sltr", "multi", None),
+    ]
+    rows = [evaluation("phoenix14t", 0.6, "sltr", "e5", system) for system in ("sign2text", "sign2semtext")]
+    both = DatasetResults("phoenix14t", {row.name: row for row in rows}, {other.name: other for other in others})
+
+    content = paper_content("phoenix14t", both, params(), published)
+    assert {beside["row"] for entry in content["figures"] for beside in entry["ours"]} == {"phoenix14t-multi-sltr"}
+    assert {row["row"]: row["in_paper"] for row in content["table"] if row["row"]} == {
+        "phoenix14t-sign2text-sltr-e5": True,  # which has no use for its teacher
+        "phoenix14t-sign2semtext-sltr-e5": False,
+    }
+
+    renamed = params()
+    renamed["phoenix14t"]["teachers"]["multi"] = {"model": "hub:sentence-transformers/LaBSE@1"}
+    content = paper_content("phoenix14t", both, renamed, published)
+    assert not any(entry["ours"] for entry in content["figures"])
 
 
 @pytest.mark.parametrize("name", ["phoenix14t_rehearsal", "how2sign_sample", "demo"])

@@ -63,7 +63,7 @@ def shell(clone: Path, *command: str, **environment: str) -> subprocess.Complete
         cwd=clone,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         env={**inherited, "PATH": path, "HF_HUB_OFFLINE": "1", **environment},
     )
 

@@ -51,24 +51,24 @@ def closure(path: Path) -> set[str]:
 def write_deps(path: Path) -> None:
     """Bring the code deps in dvc.yaml up to date; `make deps` calls it."""
     code = re.compile(r"( +)- (?:stages|slt)/.*\.py$")
-    stage, indent, lines = "", "", list[str]()
+    stage, listed, lines = "", set[str](), list[str]()
     for line in path.read_text().splitlines():
         if match := re.match(r"  (\w+):$", line):
             stage = match[1]
         if (match := code.match(line)) is None:
-            indent = ""
             lines.append(line)
-        elif match[1] != indent:  # the first of a list: the whole list takes its place
-            indent = match[1]
+        elif stage not in listed:  # the whole list takes the place of its first line
+            listed.add(stage)
             files = sorted(closure(ROOT / "stages" / f"{stage}.py"), key=lambda file: (file.startswith("slt/"), file))
-            lines += [f"{indent}- {file}" for file in files]
+            lines += [f"{match[1]}- {file}" for file in files]
     path.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("stage", DVC)
 def test_deps_are_the_import_closure(stage: str) -> None:
-    listed = {dep for dep in definition(stage)["deps"] if dep.endswith(".py")}
-    assert listed == closure(ROOT / "stages" / f"{stage}.py")
+    listed = [dep for dep in definition(stage)["deps"] if dep.endswith(".py")]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == closure(ROOT / "stages" / f"{stage}.py")
 
 
 @pytest.mark.parametrize("stage", DVC)

@@ -5,13 +5,11 @@ comma-separated. START_REALIGNED and END_REALIGNED are seconds in the full video
 are already cut. Some rows hold UTF-8 that was once read as Latin-1; they are mended by rule and counted.
 """
 
-import csv
 import functools
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slt.annotation import read_lines
+from slt.annotation import read_table
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
 from slt.corpora import Reading, check_name
@@ -46,6 +44,8 @@ class How2SignConfig:
     """per split: the folder of full videos, `<VIDEO_NAME>.mp4`, cut at START_REALIGNED and END_REALIGNED"""
     features: dict[str, str] = field(default_factory=dict)
     """per split: the folder of precomputed features, `<SENTENCE_NAME>.npy`, (frames, dimensions)"""
+    quotes: bool = True
+    """fields of the annotation may be quoted as csv quotes them; false: a quote is text like any other"""
     text_only: bool = False
     """without videos, clips and features: targets, sem2text and its ceiling need none; the annotation needs no times"""
 
@@ -100,7 +100,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
 
     Rows without text or media file, repeated ids, and intervals that their video does not have are dropped with their
     reason; ends past the end of the video are clamped to it and counted. Raises DataError for a missing annotation
-    file or folder, an empty file, missing columns, or a name that leads out of its folder.
+    file or folder, an empty file, missing columns, a row with a stray quote or separator, or a name that leads out of
+    its folder.
     """
     options = parse(How2SignConfig, config.options, f"{dataset}.corpus.options")
     reading = Reading([])
@@ -111,7 +112,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
     for split in SPLITS:
         annotation = resolve(options.annotation[split])
-        rows, repaired = read_annotation(annotation, times="videos" in options.sources)
+        rows, repaired = read_annotation(annotation, "videos" in options.sources, options.quotes)
         mended += repaired
         sources = {name: _list(options, name, split, dataset) for name in options.sources}
         reading.rows[split] = len(rows)
@@ -176,43 +177,31 @@ def _list(options: How2SignConfig, source: str, split: str, dataset: str) -> Fol
     return Folder(spec, {path.name: path for path in folder.iterdir()}, suffix, source != "videos")
 
 
-def read_annotation(path: Path, times: bool = False) -> tuple[list[Sentence], int]:
+def read_annotation(path: Path, times: bool = False, quotes: bool = True) -> tuple[list[Sentence], int]:
     """Rows of a re-aligned CSV (tab- or comma-separated, csv quoting, with or without BOM) and how many were mended.
 
-    Raises DataError for a file that is missing, empty, not UTF-8, or lacks the columns SENTENCE_NAME and SENTENCE, or
-    with ``times`` those of the video, its start and end.
+    Raises DataError for what :func:`slt.annotation.read_table` refuses, and for a file that lacks the columns
+    SENTENCE_NAME and SENTENCE, or with ``times`` those of the video, its start and end.
     """
     if not path.is_file():
         raise DataError(
             f"{path}: no such annotation; download How2Sign's re-aligned CSV files from https://how2sign.github.io and "
             "put them there, or set SLT_RAW"
         )
-    lines = (line for _, line in read_lines(path))
-    first = next(lines, "")
-    reader = csv.DictReader(itertools.chain([first], lines), delimiter="\t" if "\t" in first else ",")
-    try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise DataError(f"{path}: line 1: {error}; download the file again") from error
-    reader.fieldnames = columns
-    missing = [name for name in (NAME, TEXT, *((VIDEO, START, END) if times else ())) if name not in columns]
+    needed, kept = (NAME, TEXT, *((VIDEO, START, END) if times else ())), (NAME, TEXT, VIDEO, START, END, FRAMES)
+    table = read_table(path, required=(), optional=kept, quotes=quotes)
+    missing = [name for name in needed if name not in table.columns]
     if missing:
         raise DataError(
-            f"{path}: no column {' and '.join(missing)}, found: {', '.join(columns) or 'nothing'}; this is not a "
-            "How2Sign annotation: name the re-aligned CSV"
+            f"{path}: no column {' and '.join(missing)}, found: {', '.join(table.columns)}; this is not a How2Sign "
+            "annotation: name the re-aligned CSV"
         )
     sentences, mended = [], 0
-    try:
-        for row in reader:
-            text = " ".join((row[TEXT] or "").split())
-            better = mend(text)
-            mended += better != text
-            name, video, start, end, count = ((row.get(key) or "").strip() for key in (NAME, VIDEO, START, END, FRAMES))
-            sentences.append(Sentence(name, better, int(count) if count.isdigit() else None, video, start, end))
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: {error}; download the file again") from error
-    if not sentences:
-        raise DataError(f"{path}: no row below its header; download the file again")
+    for row in table.rows:
+        name, text, video, start, end, count = (" ".join(row.cells.get(key, "").split()) for key in kept)
+        better = mend(text)
+        mended += better != text
+        sentences.append(Sentence(name, better, int(count) if count.isdigit() else None, video, start, end))
     return sentences, mended
 
 

@@ -99,7 +99,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             except _Dropped as dropped:
                 reading.dropped.append((split, name or row.place, str(dropped)))
                 continue
-            for shown in _shown(clip):
+            for shown in _shown(clip, options.hash_media):
                 other = clips.setdefault(shown, clip)
                 if other.split != split:
                     raise DataError(
@@ -114,10 +114,15 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     return reading
 
 
-def _shown(clip: Clip) -> list[tuple[Any, ...]]:
-    """What a clip shows: its stretch of video, its features; two clips with one of them in common are the same."""
-    video = [("video", clip.video, clip.start, clip.end)] if clip.video else []
-    return [*video, ("features", clip.features)] if clip.features else [*video]
+def _shown(clip: Clip, by_content: bool) -> list[tuple[Any, ...]]:
+    """What a clip shows: its stretch of video, its features; two clips with one of them in common are the same.
+
+    A file is known by its path, ``by_content`` by its hash, so that a copy under another name is the same.
+    """
+    files = [file for file in (clip.video, clip.features) if file]
+    named = dict(zip(files, clip.fingerprint.split(), strict=True)) if by_content else {file: file for file in files}
+    video = [("video", named[clip.video], clip.start, clip.end)] if clip.video else []
+    return [*video, ("features", named[clip.features])] if clip.features else [*video]
 
 
 class _Reader:
