@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from unittest import mock
 
@@ -40,7 +41,7 @@ from slt.decoding import Search, translate
 from slt.evaluations import read_evaluation
 from slt.feature_set import FeatureSet
 from slt.manifest import read_manifest
-from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, SacrebleuMetric, Statistics
+from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, SacrebleuMetric
 from slt.model_folder import load_model
 from slt.models.sign_encoder import SignEncoder, random_transformer
 from slt.sign2sem import Sign2sem, new_encoder
@@ -60,19 +61,23 @@ def targets(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     params = read_params()
     teacher = Teacher.load(section(TeacherConfig, params, f"{DATASET}.teachers.{TEACHER}"), "teacher")
     clips = read_manifest(paths.corpus_dir(DATASET) / "manifest.parquet")
-    texts = [text for clip in clips for text in (clip.text, *clip.references)]
+    once = list(dict.fromkeys(text for clip in clips for text in (clip.text, *clip.references)))
 
-    def ours() -> int:
+    def ours(texts: list[str]) -> int:
         teacher.encode(texts)
         return len(texts)
 
-    def bare() -> int:
+    def bare(texts: list[str]) -> int:
         teacher.model.encode(texts, show_progress_bar=False)
         return len(texts)
 
-    repeated = 1 - len(set(texts)) / len(texts)
-    sides = {"Teacher.encode": ours, "SentenceTransformer.encode in file order": bare}
-    sheet.add(f"targets, {len(texts)} sentences, {repeated:.0%} of them repeated", sides, rounds, "sentences/s")
+    for texts in (once, [*once, *once[::4]]):
+        repeated = 1 - len(once) / len(texts)
+        sides = {
+            "Teacher.encode": partial(ours, texts),
+            "SentenceTransformer.encode in file order": partial(bare, texts),
+        }
+        sheet.add(f"targets, {len(texts)} sentences, {repeated:.0%} of them repeated", sides, rounds, "sentences/s")
 
 
 def batches(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
@@ -102,8 +107,9 @@ def batches(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     def padding(grouped: list[list[int]]) -> float:
         return 1 - sum(lengths) / sum(max(lengths[i] for i in items) * len(items) for items in grouped)
 
-    print(f"padding: {padding(by_budget):.1%} of frames by budget, {padding(by_number):.1%} in batches of {FIXED}")
-    print(f"clips a step: {len(lengths) / len(by_budget):.1f} by budget, {len(lengths) / len(by_number):.1f} fixed")
+    for name, grouped in (("batches by a budget of frames", by_budget), (f"random batches of {FIXED}", by_number)):
+        sheet.note(f"padding, {name}", 100 * padding(grouped), "% of frames")
+        sheet.note(f"clips a step, {name}", len(lengths) / len(grouped), "clips")
     sides = {"batches by a budget of frames": epoch(by_budget), f"random batches of {FIXED}": epoch(by_number)}
     sheet.add(f"training epoch, {len(lengths)} clips of {np.mean(lengths):.0f} frames", sides, rounds, "clips/s")
 
@@ -138,7 +144,8 @@ def dev_scores(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
                 found.setdefault(series, []).append(value)
         for series in ("dev_spearman", "dev_cosine", "dev_retrieval1"):
             middle, spread = np.mean(found[series]), np.std(found[series], ddof=min(1, rounds - 1))
-            print(f"  {name:40s} {series:16s} {middle:.3f} ± {spread:.3f} (over seeds)", flush=True)
+            sheet.note(f"{series}, {name}, mean of {rounds} seeds", float(middle), "")
+            sheet.note(f"{series}, {name}, standard deviation of {rounds} seeds", float(spread), "")
 
 
 def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
@@ -187,11 +194,12 @@ def bootstrap(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
         (BLEU_RAW, 1),
         (CHRF2, 1),
     ]
-    kept: list[tuple[SacrebleuMetric, Statistics]] = []
-    for metric, references in metrics:
-        for system in records:
-            refs = [record.all_references()[:references] for record in system]
-            kept.append((metric, metric.statistics([record.hypothesis for record in system], refs)))
+    texts = [
+        (metric, [r.hypothesis for r in system], [r.all_references()[:references] for r in system])
+        for metric, references in metrics
+        for system in records
+    ]
+    kept = [(metric, metric.statistics(hypotheses, refs)) for metric, hypotheses, refs in texts]
     listed = [(metric.make(), statistics.values.tolist()) for metric, statistics in kept]
 
     def ours() -> int:
@@ -212,9 +220,25 @@ def bootstrap(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
             for pair, (metric, values) in zip(kept, listed, strict=True)
         )
     )
-    print(f"largest difference of a resampled score: {apart:.1e}")
-    what = f"1,000 resamples, 5 systems, {len(metrics)} metrics, {len(records[0])} sentences, statistics given"
-    sheet.add(what, {"resample": ours, "sacrebleu's own": bare}, rounds, "scores/s")
+    sheet.note("largest difference of a resampled score to sacrebleu's", apart, "points")
+    what = f"1,000 resamples, 5 systems, {len(metrics)} metrics, {len(records[0])} sentences"
+    sheet.add(f"{what}, statistics given", {"resample": ours, "sacrebleu's own": bare}, rounds, "scores/s")
+
+    def ours_from_text() -> int:
+        draw.cache_clear()
+        for metric, hypotheses, refs in texts:
+            statistics = metric.statistics(hypotheses, refs)
+            resample(statistics, draw(statistics.n))
+        return len(texts)
+
+    def bare_from_text() -> int:
+        for metric, hypotheses, refs in texts:
+            streams = [list(stream) for stream in zip_longest(*refs)]
+            metric.make().corpus_score(hypotheses, streams, n_bootstrap=1000)
+        return len(texts)
+
+    sides = {"statistics and resample": ours_from_text, "sacrebleu's corpus_score": bare_from_text}
+    sheet.add(f"{what}, from text", sides, rounds, "scores/s")
 
 
 def wikipedia(sheet: Sheet, rounds: int, lengths: list[int]) -> None:

@@ -169,14 +169,13 @@ def second_core(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> N
     sheet.add(name, {"two workers": run(2), "one worker": run(1)}, rounds, "frames/s")
 
 
-def memory(folder: Path) -> None:
+def memory(folder: Path, sheet: Sheet) -> None:
     """Peak memory of each stage, in a process of its own, on one and on ten times the data."""
     import timm
     import torch
 
     # a backbone as wide as lite0 and many times faster: memory follows frames and features, not the network's depth
     torch.save(timm.create_model(SMALL).state_dict(), folder / "small.pth")
-    print(f"peak memory of the whole stage (main process + workers at their highest), {CLIP_FRAMES // 6} frames a clip")
     peaks: dict[str, list[float]] = {stage: [] for stage in CHILDREN}
     for count in (100, 1000):
         place = folder / f"memory-{count}"
@@ -186,9 +185,11 @@ def memory(folder: Path) -> None:
             command = [sys.executable, __file__, "--child", stage]
             done = subprocess.run(command, cwd=place, check=True, capture_output=True, text=True)
             found.append(float(done.stdout))
-    for stage, (few, many) in peaks.items():
-        print(f"  {stage:10s} 1x {few:6.0f} MB   10x {many:6.0f} MB   ratio {many / few:.2f}")
-    print(f"  1x: 100 clips; wikipedia: {SENTENCES * 100:,} sentences")
+    # the main process and its workers at their highest
+    for stage, found in peaks.items():
+        count, unit = (SENTENCES, "sentences") if stage == "wikipedia" else (1, f"clips of {CLIP_FRAMES // 6} frames")
+        for clips, peak in zip((100, 1000), found, strict=True):
+            sheet.note(f"peak memory of {stage}, {count * clips:,} {unit}", peak, "MB")
 
 
 def run_frames() -> int:
@@ -261,7 +262,7 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             features_speed(sheet, clips, folder, arguments.rounds, precision)
         if not arguments.skip_memory:
-            memory(folder)
+            memory(folder, sheet)
         if arguments.out:
             sheet.save(arguments.out)
 

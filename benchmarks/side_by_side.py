@@ -6,6 +6,7 @@ import csv
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,33 +42,40 @@ def in_turns(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list
 
 @dataclass
 class Sheet:
-    """The results of one run, one row per ratio."""
+    """The results of one run, one row per ratio or other figure."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, benchmark: str, sides: dict[str, Callable[[], int]], rounds: int, unit: str) -> None:
-        """Measure; print a line per side and the ratio of the first, ours, to the second, the bare one."""
+        """Measure; print a line per side and the ratios of the first, ours, to each of the others."""
         print(benchmark)
         rates = in_turns(sides, rounds)
         for name, values in rates.items():
             print(f"  {name:56s} {statistics.median(values):12,.1f} {unit}")
-        ours, bare = list(rates)[:2]
-        ratios = sorted(a / b for a, b in zip(rates[ours], rates[bare], strict=True))
-        middle = statistics.median(ratios)
-        print(f"  ratio, median of {len(ratios)}: {middle:.3f}  ({ratios[0]:.3f} to {ratios[-1]:.3f})", flush=True)
-        figures = {
-            "ours": f"{statistics.median(rates[ours]):.4g}",
-            "bare": f"{statistics.median(rates[bare]):.4g}",
-            "ratio": f"{middle:.3f}",
-            "lowest": f"{ratios[0]:.3f}",
-            "highest": f"{ratios[-1]:.3f}",
-        }
-        self.rows.append({"benchmark": f"{benchmark}: {ours} / {bare}", "unit": unit, **figures, "rounds": rounds})
+        ours, *others = rates
+        for other in others:
+            ratios = sorted(a / b for a, b in zip(rates[ours], rates[other], strict=True))
+            middle = statistics.median(ratios)
+            print(f"  ratio to {other}, median of {len(ratios)}: {middle:.3f}  ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+            figures = {
+                "ours": f"{statistics.median(rates[ours]):.4g}",
+                "bare": f"{statistics.median(rates[other]):.4g}",
+                "ratio": f"{middle:.3f}",
+                "lowest": f"{ratios[0]:.3f}",
+                "highest": f"{ratios[-1]:.3f}",
+            }
+            self.rows.append({"benchmark": f"{benchmark}: {ours} / {other}", "unit": unit, **figures, "rounds": rounds})
+        sys.stdout.flush()
+
+    def note(self, benchmark: str, value: float, unit: str) -> None:
+        """Print and keep a figure that is no rate: a share of padding, peak memory, a score."""
+        print(f"{benchmark}: {value:.4g} {unit}", flush=True)
+        self.rows.append({"benchmark": benchmark, "unit": unit, "ours": f"{value:.4g}"})
 
     def save(self, path: Path) -> None:
         """Write the rows as CSV, each with the machine's description."""
         described = machine()
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows({**row, "machine": described} for row in self.rows)

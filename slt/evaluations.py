@@ -132,7 +132,7 @@ class Evaluation:
 
 
 def corpus_warning(corpus: Path) -> dict[str, str]:
-    """``{"corpus_warning": …}`` where the data report of a ``corpus`` folder has one, as of a rehearsal; else nothing."""
+    """``{"corpus_warning": …}`` where the data report in a ``corpus`` folder has one, as of a rehearsal, or nothing."""
     warning = read_json(corpus / "report.json")["notes"].get("warning")
     return {"corpus_warning": warning} if warning else {}
 

@@ -1,8 +1,8 @@
 """The tables in the paper's shape, with what is published beside what was run.
 
 A dataset section counts as a published corpus only under that corpus' name, read by one of its adapters, with as many
-test clips as the corpus has and without a warning of its adapter: a rehearsal or a sample is never compared. Of its rows
-only those count whose decoder is one of the paper's and whose teacher is the paper's model. Nothing is asserted:
+test clips as the corpus has and without a warning of its adapter: a rehearsal or a sample is never compared. Of its
+rows only those count whose decoder is one of the paper's and whose teacher is the paper's model. Nothing is asserted:
 ``agrees`` means that the published value lies in our interval, ``differs`` that it does not, ``not run: …`` says why
 there is nothing to compare.
 """

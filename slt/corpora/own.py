@@ -120,7 +120,8 @@ def _shown(clip: Clip, by_content: bool) -> list[tuple[Any, ...]]:
     A file is known by its path, ``by_content`` by its hash, so that a copy under another name is the same.
     """
     files = [file for file in (clip.video, clip.features) if file]
-    named = dict(zip(files, clip.fingerprint.split(), strict=True)) if by_content else {file: file for file in files}
+    names = (clip.fingerprint or "").split() if by_content else files
+    named = dict(zip(files, names, strict=True))
     video = [("video", named[clip.video], clip.start, clip.end)] if clip.video else []
     return [*video, ("features", named[clip.features])] if clip.features else [*video]
 
