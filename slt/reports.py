@@ -58,6 +58,7 @@ def dataset_markdown(content: dict[str, Any]) -> str:
             "",
             *_systems(rows, notes),
             *_comparisons(rows),
+            *_between_systems(content["between_systems"]),
             *_training({**rows, **ceilings}, notes),
         ]
     if ceilings:
@@ -134,10 +135,12 @@ def _source_mark(source: dict[str, Any] | None, notes: Notes) -> str:
     )
 
 
+TITLES = {"bleu": "BLEU", "bleu_multi": "BLEU, all references", "chrf": "chrF"}
+
+
 def _comparisons(rows: dict[str, Any]) -> list[str]:
-    titles = {"bleu": "BLEU", "bleu_multi": "BLEU, all references", "chrf": "chrF"}
     table = [
-        [name, entry["comparison"]["baseline"], titles[metric], signed_difference(test), f"{test['p_value']:.3f}"]
+        [name, entry["comparison"]["baseline"], TITLES[metric], signed_difference(test), f"{test['p_value']:.3f}"]
         for name, entry in rows.items()
         for metric, test in (entry["comparison"] or {}).items()
         if metric != "baseline"
@@ -146,6 +149,19 @@ def _comparisons(rows: dict[str, Any]) -> list[str]:
         return []
     lines = ["Test differences to the baseline, paired bootstrap:", ""]
     return [*lines, *markdown_table(["row", "baseline", "metric", "difference", "p"], table, 3)]
+
+
+def _between_systems(tests: list[dict[str, Any]]) -> list[str]:
+    table = [
+        [entry["row"], entry["other"], TITLES[metric], signed_difference(test), f"{test['p_value']:.3f}"]
+        for entry in tests
+        for metric, test in entry.items()
+        if metric in TITLES
+    ]
+    if not table:
+        return []
+    lines = ["Between systems of the same teacher, decoder and seed, test, paired bootstrap:", ""]
+    return [*lines, *markdown_table(["row", "other", "metric", "difference", "p"], table, 3)]
 
 
 def _training(entries: dict[str, Any], notes: Notes) -> list[str]:

@@ -5,6 +5,7 @@ Markdown is rendered from the same content that goes into the JSON file, so the 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from slt.bootstrap import draw, paired_test
 from slt.config.run import RunConfig
 from slt.errors import ConfigError, DataError
 from slt.evaluations import SPLITS, Evaluation, Record, read_evaluation, same_clips
-from slt.metrics import BLEU_13A, BLEU_MULTI, CHRF2, NAMES, Statistics, no_score
+from slt.metrics import BLEU_13A, BLEU_MULTI, CHRF2, NAMES, SacrebleuMetric, Statistics, no_score
 from slt.reports import dataset_markdown
 from slt.store import replacing, write_json
 from slt.wer import WER
@@ -135,6 +136,34 @@ def against_controls(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     return tests
 
 
+def between_systems(result: DatasetResults) -> list[dict[str, Any]]:
+    """Paired tests on test of the rows that share teacher, decoder and seed, but for those against a baseline.
+
+    So the pipeline is set against multitask training where both have sign2text as their baseline. Each entry holds the
+    two rows, ``row`` that stands later in `run.rows` and ``other``, and per metric ``Comparison.as_dict()``.
+    """
+
+    def shared(row: Evaluation) -> tuple[str, str, int | None]:
+        return row.info.teacher, row.info.decoder, row.info.seed
+
+    def statistics(row: Evaluation, metric: SacrebleuMetric) -> Statistics:
+        records = own_records(row, "test")
+        return metric.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+
+    tests: list[dict[str, Any]] = []
+    for (other, first), (name, row) in combinations(result.rows.items(), 2):
+        against = {name: result.comparisons.get(name, {}).get("baseline") for name in (name, other)}
+        if shared(first) != shared(row) or against[name] == other or against[other] == name:
+            continue
+        drawn = draw(len(own_records(row, "test")), **row.scores["interval"])
+        test = {
+            metric.name: paired_test(statistics(row, metric), statistics(first, metric), drawn).as_dict()
+            for metric in (BLEU_13A, CHRF2)
+        }
+        tests.append({"row": name, "other": other, **test})
+    return tests
+
+
 def score_of(evaluation: Evaluation, split: str, condition: str, metric: str) -> dict[str, Any]:
     """A score as in ``scores.json``; null with a reason when that condition was not evaluated."""
     scores = evaluation.scores.get(split, {}).get(condition)
@@ -190,6 +219,7 @@ def dataset_content(result: DatasetResults) -> dict[str, Any]:
         "interval": everything[0].scores["interval"] if everything else None,
         "clips": {split: len(own_records(everything[0], split)) if everything else 0 for split in SPLITS},
         "rows": rows,
+        "between_systems": between_systems(result),
         "ceilings": {name: entry(ceiling) for name, ceiling in result.ceilings.items()},
         "signatures": signatures(everything),
     }

@@ -21,7 +21,7 @@ from slt.metrics import BLEU_13A
 from slt.plots import write_plots
 from slt.reports import dataset_markdown
 from slt.scoring import score_folder
-from slt.tables import collect, dataset_content, write_tables
+from slt.tables import between_systems, collect, dataset_content, write_tables
 
 CONFIG = EvaluateConfig(beam=4, length_penalty=1.0, max_tokens=30, batch=8, resamples=200)
 TEXT = "the rain will come from north and south tonight with strong wind over hills not sun tomorrow snow falls"
@@ -272,6 +272,25 @@ def test_a_row_is_tested_against_its_own_controls(run: RunConfig) -> None:
         line for line in dataset_markdown(content).splitlines() if "c-multitask" in line and "| constant" in line
     )
     assert f"{difference:+.2f} [" in row and f"{p:.3f}" in row
+
+
+def test_systems_with_the_same_baseline_are_tested_against_each_other(run: RunConfig) -> None:
+    (result,) = collect(run)
+    content = dataset_content(result)
+    (test,) = content["between_systems"]
+    assert (test["row"], test["other"]) == ("c-multitask", "b-pipeline"), "a-text is the baseline of both"
+    one, other = (
+        BLEU_13A.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+        for records in (result.rows[name].select("test", "model") for name in ("c-multitask", "b-pipeline"))
+    )
+    drawn = draw(60, CONFIG.resamples, CONFIG.seed, CONFIG.confidence)
+    assert test["bleu"] == paired_test(one, other, drawn).as_dict()
+    table = dataset_markdown(content).partition("Between systems of the same")[2].partition("What was trained")[0]
+    assert f"| {test['bleu']['difference']:+.2f} [" in table and "chrF" in table
+
+    info = dataclasses.replace(result.rows["c-multitask"].info, seed=7)
+    rows = {**result.rows, "c-multitask": dataclasses.replace(result.rows["c-multitask"], info=info)}
+    assert between_systems(dataclasses.replace(result, rows=rows)) == [], "another seed is no other system"
 
 
 def test_several_references_have_their_own_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
