@@ -65,6 +65,7 @@ class Backbone:
         self.model = frozen.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         if compiles():  # from here on every forward pass has one shape, so it is compiled once
             self.model = cast(nn.Module, torch.compile(self.model, dynamic=False))
 
@@ -116,16 +117,45 @@ class Backbone:
                 f"backbone {self.config.backbone} takes uint8 frames N x {self.size} x {self.size} x 3, "
                 f"not {frames.dtype} {' x '.join(map(str, frames.shape))}"
             )
-        features = np.empty((len(frames), self.dim), np.float16)
         batch = self.config.batch
-        for at in range(0, len(frames), batch):
-            part = frames[at : at + batch]
-            if len(part) < batch:
-                filled = np.zeros((batch, *frames.shape[1:]), np.uint8)
-                filled[: len(part)] = part
-                features[at : at + batch] = self._forward(torch.from_numpy(filled)).cpu().numpy()[: len(part)]
-            else:
-                features[at : at + batch] = self._forward(torch.from_numpy(part)).cpu().numpy()
+        return np.concatenate(
+            [
+                np.empty((0, self.dim), np.float16),
+                *(self.finish(self.start(frames[at : at + batch])) for at in range(0, len(frames), batch)),
+            ]
+        )
+
+    def start(self, frames: np.ndarray) -> Pending:
+        """Begin the forward pass of at most ``batch`` frames; a GPU goes on with it while the next one is prepared.
+
+        The frames must stay as they are until :func:`finish`. Copies overlap with computing where the frames lie in
+        pinned memory (:func:`frame_buffer`).
+        """
+        count, batch = len(frames), self.config.batch
+        if count < batch:
+            filled = frame_buffer((batch, *frames.shape[1:]))
+            filled[:count], filled[count:] = frames, 0
+            frames = filled
+        source = torch.from_numpy(frames)
+        if self._copies is None:
+            return Pending(source, self._forward(source), None, count)
+        with torch.cuda.stream(self._copies):  # beside the forward pass of the batch before
+            pixels = source.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        pixels.record_stream(computing)
+        made = self._forward(pixels)
+        features = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+        features.copy_(made, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(computing)
+        return Pending(source, features, done, count)
+
+    def finish(self, pending: Pending) -> np.ndarray:
+        """The features (N, dim), float16, of a batch that was started; DataError as for a call."""
+        if pending.done is not None:
+            pending.done.synchronize()
+        features = pending.features.cpu().numpy()[: pending.count]
         if not np.isfinite(features).all():
             raise DataError(
                 f"backbone {self.config.backbone} gave features beyond float16 (65504) or no number; check that the "
@@ -136,10 +166,28 @@ class Backbone:
     @torch.inference_mode()
     def _forward(self, frames_BHWC: torch.Tensor) -> torch.Tensor:
         # a view of B x H x W x C bytes as B x C x H x W is already channels_last
-        pixels = frames_BHWC.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = frames_BHWC.to(self.device).permute(0, 3, 1, 2)
         images = pixels.float().mul_(self._scale).add_(self._shift)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.model(images).to(torch.float16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """A batch whose forward pass may still run: its frames, which a GPU may be reading, and what becomes its features.
+
+    ``count`` frames of the batch are real; ``done`` is None where nothing runs any more.
+    """
+
+    frames: torch.Tensor
+    features: torch.Tensor
+    done: torch.cuda.Event | None
+    count: int
+
+
+def frame_buffer(shape: tuple[int, ...]) -> np.ndarray:
+    """Memory for frames, uint8, not initialised; pinned where there is a GPU, which then copies while it computes."""
+    return torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available()).numpy()
 
 
 def load_weights(model: Any, path: Path, name: str) -> None:

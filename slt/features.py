@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch
 
 from slt import backbone as backbone_module
 from slt import cluster, folding
-from slt.backbone import Backbone
+from slt.backbone import Backbone, Pending, frame_buffer
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, StoreError
 from slt.feature_set import INDEX, SCHEMA, check_shard
@@ -167,12 +168,24 @@ def _shard_features(model: Backbone, path: Path, counts: dict[str, int]) -> Gene
     ids: list[str] = []
     lengths: list[int] = []
     features = np.empty((counts["frames"], model.dim), "<f2")
-    done = 0
+    started = done = 0
+    under_way: deque[Pending] = deque()
+
+    def finish() -> int:
+        made = model.finish(under_way.popleft())
+        features[done : done + len(made)] = made
+        return len(made)
+
     for batch in _ahead(_batches(path, model.config.batch, model.size, ids, lengths)):
-        if done + len(batch) > len(features):
+        if started + len(batch) > len(features):
             break
-        features[done : done + len(batch)] = model(batch)
-        done += len(batch)
+        under_way.append(model.start(batch))
+        started += len(batch)
+        if len(under_way) > 1:  # the one before, which a GPU did while this batch was prepared
+            done += finish()
+            yield done
+    while under_way:
+        done += finish()
         yield done
     if (done, len(ids), sum(lengths)) != (counts["frames"], counts["clips"], done):
         raise StoreError(f"{path}: does not hold the clips that {FRAMES_INDEX} names; run the frames stage again")
@@ -185,7 +198,7 @@ def _batches(
     path: Path, batch: int, size: int, ids: list[str], lengths: list[int]
 ) -> Generator[np.ndarray, None, None]:
     """Decoded frames (batch, size, size, 3), RGB, across clip borders, the last batch shorter; fills ids, lengths."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         waiting: list[bytes] = []
         for row in iter_rows(path):
             ids.append(row["id"])
@@ -199,7 +212,7 @@ def _batches(
 
 
 def _decode(pool: ThreadPoolExecutor, encoded: list[bytes], size: int, path: Path) -> np.ndarray:
-    frames = np.empty((len(encoded), size, size, 3), np.uint8)
+    frames = frame_buffer((len(encoded), size, size, 3))
 
     def decode(i: int) -> None:  # OpenCV lets go of the interpreter while it decodes
         frame = cv2.imdecode(np.frombuffer(encoded[i], np.uint8), cv2.IMREAD_COLOR_RGB)
