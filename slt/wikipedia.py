@@ -1,6 +1,7 @@
 """Monolingual sentences: clean and filter the text of a source, embed what is kept, and read it back.
 
-Sources are streamed: the memory they take does not grow with their size. Cleaning runs in ``SLT_WORKERS``
+Sources are streamed: the memory they take does not grow with their size. What is kept of them is held until it is
+written, some 0.7 KB a sentence, so that a repeated one is found wherever it stands. Cleaning runs in ``SLT_WORKERS``
 processes (default: one per core) over batches of fixed content, taken up in order, so that the result is the
 same for any number of workers.
 """
