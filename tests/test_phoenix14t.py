@@ -294,6 +294,8 @@ def test_the_releases_own_figures() -> None:
     }
     assert {split: tuple(found[split][key] for key in keys) for split in SPLITS} == expected
     assert found["train"]["singletons"] == 1077
+    lengths = {split: tuple(found[split]["frames_a_clip"].values()) for split in SPLITS}
+    assert lengths == {"train": (116.6, 112, 475, 16), "dev": (107.5, 105, 272, 16), "test": (100.7, 99.5, 242, 17)}
     assert [len(found[split]["signers"]) for split in SPLITS] == [9, 9, 9]
 
 

@@ -10,6 +10,7 @@ import pkgutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from slt.config.data import CorpusConfig
@@ -50,8 +51,8 @@ def check_name(name: str, where: str) -> None:
 def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
     """The data report: per split, rows, clips, drops by reason, lengths, vocabulary, overlap with train, signers.
 
-    ``types`` counts the different words, ``singletons`` those that stand once; ``gloss_types`` and ``frames`` are None
-    where no clip has gloss or an annotated length.
+    ``types`` counts the different words, ``singletons`` those that stand once; ``gloss_types``, ``frames`` and
+    ``frames_a_clip`` are None where no clip has gloss or an annotated length.
 
     Raises DataError when ids repeat, a split is empty, or more clips were dropped than ``max_dropped`` allows.
     """
@@ -92,6 +93,14 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
             "singletons": sum(count == 1 for count in types.values()),
             "gloss_types": len(glosses) or None,
             "frames": sum(frames) if frames else None,
+            "frames_a_clip": {
+                "mean": round(sum(frames) / len(frames), 1),
+                "median": median(frames),
+                "max": max(frames),
+                "min": min(frames),
+            }
+            if frames
+            else None,
             "oov_words": sum(count for word, count in types.items() if word not in train_words),
             "texts_also_in_train": sum(clip.text in train_texts for clip in clips) if split != "train" else None,
             "repeated_texts": len(clips) - len({clip.text for clip in clips}),
