@@ -55,8 +55,8 @@ $(BIN)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
-# Every stage beside the bare tools that it stands on, after `make repro`: printed, and kept as CSV with the machine's
-# description (docs/speed.md). LENGTHS: a table with a column num_frames, to have a corpus' own lengths in the batches.
+# Every stage beside the bare tools that it stands on, after `make repro`: printed, and but for the last kept as CSV with
+# the machine's description (docs/speed.md). LENGTHS: a table with a column num_frames, to have a corpus' own lengths in the batches.
 LENGTHS :=
 benchmarks: env
 	$(BIN)/python benchmarks/data_stages.py --clips 20 --rounds 5 --out benchmarks/results/data_stages.csv
