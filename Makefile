@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # the stages that DVC starts find their python here
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Containers often forbid bytecode to be written, and uv compiles none: then each stage and test compiles torch and
-# transformers again, 20 s of a slow core where an import of the compiled files takes 10.
+# Containers often forbid bytecode to be written, and uv compiles none: then each stage and test compiles transformers
+# and sentence-transformers again, 33 s on two slow cores where importing the compiled files takes 14 (docs/speed.md).
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: repro test test-cluster lint deps env check report benchmarks how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling rehearsal seeds
@@ -56,7 +56,8 @@ $(BIN)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	touch $@
 
 # Every stage beside the bare tools that it stands on, after `make repro`: printed, and but for the last kept as CSV with
-# the machine's description (docs/speed.md). LENGTHS: a table with a column num_frames, to have a corpus' own lengths in the batches.
+# the machine's description (docs/speed.md). LENGTHS: a table with a column num_frames, to have a corpus' own lengths in
+# the batches.
 LENGTHS :=
 benchmarks: env
 	$(BIN)/python benchmarks/data_stages.py --clips 20 --rounds 5 --out benchmarks/results/data_stages.csv

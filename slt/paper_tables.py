@@ -18,7 +18,7 @@ from slt.metrics import BLEU_13A, CHRF2, SacrebleuMetric, Statistics
 from slt.paper_reports import paper_markdown
 from slt.published import METRICS, UNKNOWN, Claim, Figure, Grid, Published, read_published
 from slt.store import replacing, write_json
-from slt.tables import DatasetResults, main_condition, own_records, score_of
+from slt.tables import DatasetResults, main_condition, own_records, score_of, statistics_of
 
 Cell = tuple[str, str, str]  # system, decoder, teacher
 SEM2TEXT = "sem2text"
@@ -237,8 +237,7 @@ def _differ_in(claim: Claim, left: Evaluation, right: Evaluation) -> bool:
 
 def _test(claim: Claim, left: Evaluation, right: Evaluation) -> dict[str, Any]:
     def statistics(evaluation: Evaluation) -> Statistics:
-        records = own_records(evaluation, "test")
-        return PAIRED[claim.metric].statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+        return statistics_of(own_records(evaluation, "test"), PAIRED[claim.metric])
 
     system = statistics(left)
     test = paired_test(system, statistics(right), draw(system.n, **left.scores["interval"]))

@@ -118,21 +118,25 @@ def compare(rows: dict[str, Evaluation], baselines: dict[str, str | None]) -> di
     return comparisons
 
 
+def statistics_of(records: Sequence[Record], metric: SacrebleuMetric) -> Statistics:
+    """What the metric counts in each hypothesis against its first reference."""
+    return metric.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+
+
 def against_controls(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """Paired tests of a row's test BLEU against its own controls: condition → ``Comparison.as_dict()``.
 
     A system that does no better with a clip's own features than with another clip's has not learnt to read them.
     """
     own = own_records(evaluation, "test")
-    reading = BLEU_13A.statistics([r.hypothesis for r in own], [[r.reference] for r in own])
+    reading = statistics_of(own, BLEU_13A)
     drawn = draw(reading.n, **evaluation.scores["interval"])
     tests: dict[str, dict[str, Any]] = {}
     for condition in BLIND:
         records = evaluation.select("test", condition)
         if records:
             same_clips(own, records, evaluation.name, f"its control {condition}", "test")
-            blind = BLEU_13A.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
-            tests[condition] = paired_test(reading, blind, drawn).as_dict()
+            tests[condition] = paired_test(reading, statistics_of(records, BLEU_13A), drawn).as_dict()
     return tests
 
 
@@ -146,18 +150,17 @@ def between_systems(result: DatasetResults) -> list[dict[str, Any]]:
     def shared(row: Evaluation) -> tuple[str, str, int | None]:
         return row.info.teacher, row.info.decoder, row.info.seed
 
-    def statistics(row: Evaluation, metric: SacrebleuMetric) -> Statistics:
-        records = own_records(row, "test")
-        return metric.statistics([r.hypothesis for r in records], [[r.reference] for r in records])
+    def baseline(name: str) -> str | None:
+        return result.comparisons.get(name, {}).get("baseline")
 
     tests: list[dict[str, Any]] = []
     for (other, first), (name, row) in combinations(result.rows.items(), 2):
-        against = {name: result.comparisons.get(name, {}).get("baseline") for name in (name, other)}
-        if shared(first) != shared(row) or against[name] == other or against[other] == name:
+        if shared(first) != shared(row) or baseline(name) == other or baseline(other) == name:
             continue
-        drawn = draw(len(own_records(row, "test")), **row.scores["interval"])
+        ours, theirs = own_records(row, "test"), own_records(first, "test")
+        drawn = draw(len(ours), **row.scores["interval"])
         test = {
-            metric.name: paired_test(statistics(row, metric), statistics(first, metric), drawn).as_dict()
+            metric.name: paired_test(statistics_of(ours, metric), statistics_of(theirs, metric), drawn).as_dict()
             for metric in (BLEU_13A, CHRF2)
         }
         tests.append({"row": name, "other": other, **test})

@@ -15,12 +15,23 @@ from slt.config.evaluate import EvaluateConfig
 from slt.config.run import Row, RunConfig, Sem2textRun
 from slt.diagnostics import FUNCTION_WORDS
 from slt.errors import DataError, StoreError
-from slt.evaluations import Info, Point, Record, Sems, check_clips, read_evaluation, same_clips, write_evaluation
+from slt.evaluations import (
+    Info,
+    Point,
+    Record,
+    Sems,
+    check_clips,
+    corpus_warning,
+    read_evaluation,
+    same_clips,
+    write_evaluation,
+)
 from slt.manifest import Clip
 from slt.metrics import BLEU_13A
 from slt.plots import write_plots
 from slt.reports import dataset_markdown
 from slt.scoring import score_folder
+from slt.store import write_json
 from slt.tables import between_systems, collect, dataset_content, write_tables
 
 CONFIG = EvaluateConfig(beam=4, length_penalty=1.0, max_tokens=30, batch=8, resamples=200)
@@ -272,6 +283,16 @@ def test_a_row_is_tested_against_its_own_controls(run: RunConfig) -> None:
         line for line in dataset_markdown(content).splitlines() if "c-multitask" in line and "| constant" in line
     )
     assert f"{difference:+.2f} [" in row and f"{p:.3f}" in row
+
+
+@pytest.mark.parametrize(
+    ("notes", "kept"), [({"warning": "drawn, not filmed"}, {"corpus_warning": "drawn, not filmed"}), ({}, {})]
+)
+def test_a_data_reports_warning_goes_with_the_evaluation(
+    tmp_path: Path, notes: dict[str, str], kept: dict[str, str]
+) -> None:
+    write_json(tmp_path / "report.json", {"splits": {}, "notes": notes})
+    assert corpus_warning(tmp_path) == kept
 
 
 def test_systems_with_the_same_baseline_are_tested_against_each_other(run: RunConfig) -> None:
