@@ -277,6 +277,37 @@ def test_two_processes_of_torchrun_make_of_a_stage_what_one_made(clone: Path, tm
 
 
 @pytest.mark.parametrize(
+    ("stage", "arguments", "folder"),
+    [
+        ("evaluate", ["--row", "demo-sign2text"], "rows/demo-sign2text"),
+        (
+            "ceiling",
+            ["--dataset", "demo", "--teacher", "minilm", "--decoder", "sltr"],
+            "sem2text/demo-minilm-sltr",
+        ),
+    ],
+)
+def test_a_warning_in_the_data_report_goes_into_the_evaluation(
+    clone: Path, tmp_path: Path, stage: str, arguments: list[str], folder: str
+) -> None:
+    report, evaluation = clone / "data/demo/corpus/report.json", clone / "data/evaluations" / folder
+    content = report.read_text()
+    shutil.copytree(evaluation, tmp_path / "before")
+    try:
+        found = json.loads(content)
+        found["notes"]["warning"] = "drawn, not filmed"
+        report.write_text(json.dumps(found))
+        work = {"SLT_WORK": str(tmp_path / "work")}
+        done = shell(clone, sys.executable, "-m", f"stages.{stage}", *arguments, **work)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((evaluation / "info.json").read_text())["provenance"]["corpus_warning"] == "drawn, not filmed"
+    finally:
+        report.write_text(content)
+        shutil.rmtree(evaluation)
+        shutil.copytree(tmp_path / "before", evaluation)
+
+
+@pytest.mark.parametrize(
     ("stage", "arguments", "message"),
     [
         ("finetune", ["--row", "nothing"], "no row `nothing` in run.rows"),
