@@ -62,6 +62,8 @@ class Backbone:
         if config.pool == GEM:
             model = nn.Sequential(model, GemPool())
         frozen = fold_batch_norms(model.eval().requires_grad_(False), size)
+        if config.precision == "bfloat16":
+            _round_weights(frozen)
         self.model = frozen.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.sha256 = sha256
         self.dim = int(self._forward(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1])
@@ -170,6 +172,16 @@ class Backbone:
         images = pixels.float().mul_(self._scale).add_(self._shift)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.model(images).to(torch.float16)
+
+
+def _round_weights(model: nn.Module) -> None:
+    """Store the weights of convolutions and linear layers in bfloat16, as autocast rounds them at every forward pass.
+
+    The same numbers; autocast keeps rounded weights from pass to pass only while they are being trained.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,12 +47,13 @@ def fill(items: Sequence[int], lengths: Sequence[int], budget: int) -> list[list
 def pad_features(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Features (B, T, F) float32 and mask (B, T) of clips with (T_i, F) frames each."""
     longest = max(len(clip) for clip in clips)
-    features = torch.zeros(len(clips), longest, clips[0].shape[1])
-    mask = torch.zeros(len(clips), longest)
+    # numpy's, since torch would start threads of its own in each of those that make batches ahead
+    features = np.zeros((len(clips), longest, clips[0].shape[1]), np.float32)
+    mask = np.zeros((len(clips), longest), np.float32)
     for i, clip in enumerate(clips):
-        features[i, : len(clip)] = torch.from_numpy(np.asarray(clip, dtype=np.float32))
+        features[i, : len(clip)] = clip
         mask[i, : len(clip)] = 1
-    return features, mask
+    return torch.from_numpy(features), torch.from_numpy(mask)
 
 
 def pad_tokens(sentences: Sequence[Sequence[int]], prompt: Sequence[int], pad: int) -> tuple[Tensor, Tensor]:

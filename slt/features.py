@@ -1,16 +1,17 @@
 """Frame shards to feature shards: one forward pass per batch, batches formed across the clips of a shard."""
 
 import functools
+import itertools
 import logging
 import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -40,6 +41,7 @@ from slt.store import (
 )
 
 log = logging.getLogger("slt.features")
+T = TypeVar("T")
 
 FRAMES_INDEX = "frames.json"
 QUEUED_BATCHES = 4  # decoded ahead of the forward pass: 5 MB each at 224 pixels and batch 32
@@ -104,17 +106,9 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
 
 def _here(tasks: list[ShardTask], model: Backbone) -> list[dict[str, Any]]:
     """Records of all shards."""
-    records: list[dict[str, Any]] = []
-
-    def batches() -> Iterator[int]:
-        for task in tasks:
-            records.append((yield from _make_shard(task, model)))
-
     batch = model.config.batch
-    total = sum(-(-task.shard["frames"] // batch) for task in tasks)
-    for _ in progress(batches(), "features", total, f"batch of {batch}"):
-        pass
-    return records
+    bar = progress(itertools.count(), "features", sum(_batch_count(task, batch) for task in tasks), f"batch of {batch}")
+    return _make_shards(tasks, model, iter(bar))
 
 
 def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, device: str) -> list[dict[str, Any]]:
@@ -128,12 +122,7 @@ def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, devic
 def make_shard(task: ShardTask, config: FeaturesConfig, size: int, device: str, threads: int) -> dict[str, Any]:
     """Write one shard, or take up a complete one, and return its record; the last bits depend on ``threads``."""
     torch.set_num_threads(threads)
-    made = _make_shard(task, _loaded(config, size, device))
-    while True:
-        try:
-            next(made)
-        except StopIteration as end:
-            return end.value
+    return _make_shards([task], _loaded(config, size, device), itertools.count())[0]
 
 
 @functools.lru_cache(maxsize=1)
@@ -141,14 +130,43 @@ def _loaded(config: FeaturesConfig, size: int, device: str) -> Backbone:
     return Backbone.load(config, size, device)
 
 
-def _make_shard(task: ShardTask, model: Backbone) -> Generator[int, None, dict[str, Any]]:
-    """The record of a shard, made unless it lies there; yields after each batch."""
-    if not _complete(task.path, task.counts):
-        frames = task.frames / task.shard["file"]
-        check_shard(frames, task.shard["sha256"], FRAMES_INDEX)
-        table = yield from _shard_features(model, frames, task.counts)
-        write_table(task.path, table, {**task.provenance, "record": task.counts})
-        executed(task.path.parent, "shard", task.path.name)
+def _batch_count(task: ShardTask, batch: int) -> int:
+    return -(-task.shard["frames"] // batch)
+
+
+def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) -> list[dict[str, Any]]:
+    """Records of all shards, each made unless it lies there; ``bar`` is moved on by one for each batch.
+
+    One thread checks and decodes ahead, another writes and hashes what is done, so that the forward passes of one
+    shard follow those of the shard before: on a GPU hashing 50 MB takes as long as a thousand frames.
+    """
+    batch = model.config.batch
+    made: list[dict[str, Any] | Future[dict[str, Any]]] = []
+    missing: list[ShardTask] = []
+    for task in tasks:
+        if _complete(task.path, task.counts):
+            made.append(_record(task))
+            deque(itertools.islice(bar, _batch_count(task, batch)), maxlen=0)
+        else:
+            made.append(Future())
+            missing.append(task)
+    places = iter([place for place, record in enumerate(made) if isinstance(record, Future)])
+    with ThreadPoolExecutor(1, "writer") as writer:
+        before: Future[dict[str, Any]] | None = None
+        for task, table in _tables(missing, model, bar):
+            if before:
+                before.result()  # no more than one table waits, and an error of the disk is met at once
+            before = made[next(places)] = writer.submit(_written, task, table)
+        return [record.result() if isinstance(record, Future) else record for record in made]
+
+
+def _written(task: ShardTask, table: pa.Table) -> dict[str, Any]:
+    write_table(task.path, table, {**task.provenance, "record": task.counts})
+    executed(task.path.parent, "shard", task.path.name)
+    return _record(task)
+
+
+def _record(task: ShardTask) -> dict[str, Any]:
     return {"file": task.path.name, "sha256": file_sha256(task.path), **task.counts}
 
 
@@ -163,68 +181,108 @@ def _complete(path: Path, counts: dict[str, int]) -> bool:
         return False
 
 
-def _shard_features(model: Backbone, path: Path, counts: dict[str, int]) -> Generator[int, None, pa.Table]:
-    """The feature table of one frame shard; yields after each batch, which neighbouring clips share."""
-    ids: list[str] = []
-    lengths: list[int] = []
-    features = np.empty((counts["frames"], model.dim), "<f2")
-    started = done = 0
-    under_way: deque[Pending] = deque()
+@dataclass
+class _Decoded:
+    """A frame shard as it is read: its clips so far."""
 
-    def finish() -> int:
-        made = model.finish(under_way.popleft())
+    task: ShardTask
+    ids: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+
+    def table(self, features: np.ndarray, done: int) -> pa.Table:
+        """The feature table, once all its frames are done."""
+        counts, dim = self.task.counts, features.shape[1]
+        if (done, len(self.ids), sum(self.lengths)) != (counts["frames"], counts["clips"], done):
+            raise _other_clips(self.task)
+        ends = np.cumsum(self.lengths)
+        cells = [features[end - n : end].tobytes() for n, end in zip(self.lengths, ends, strict=True)]
+        return pa.table([self.ids, self.lengths, [dim] * len(self.ids), cells], schema=SCHEMA)
+
+
+def _frames_file(task: ShardTask) -> Path:
+    return task.frames / task.shard["file"]
+
+
+def _other_clips(task: ShardTask) -> StoreError:
+    return StoreError(
+        f"{_frames_file(task)}: does not hold the clips that {FRAMES_INDEX} names; run the frames stage again"
+    )
+
+
+def _tables(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) -> Iterator[tuple[ShardTask, pa.Table]]:
+    """The feature table of each frame shard, in order; a batch's frames are neighbours in one shard."""
+    features = np.empty((0, model.dim), "<f2")
+    done = 0
+    under_way: deque[tuple[_Decoded, Pending | None]] = deque()  # None: all of the shard was started
+
+    def finish() -> Iterator[tuple[ShardTask, pa.Table]]:
+        nonlocal features, done
+        shard, pending = under_way.popleft()
+        if pending is None:
+            yield shard.task, shard.table(features, done)
+            done = 0
+            return
+        if not done:
+            features = np.empty((shard.task.shard["frames"], model.dim), "<f2")
+        made = model.finish(pending)
+        if done + len(made) > len(features):
+            raise _other_clips(shard.task)
         features[done : done + len(made)] = made
-        return len(made)
+        done += len(made)
+        next(bar, None)
 
-    for batch in _ahead(_batches(path, model.config.batch, model.size, ids, lengths)):
-        if started + len(batch) > len(features):
-            break
-        under_way.append(model.start(batch))
-        started += len(batch)
+    for shard, batch in _ahead(_shards(tasks, model.config.batch, model.size)):
+        under_way.append((shard, None if batch is None else model.start(batch)))
         if len(under_way) > 1:  # the one before, which a GPU did while this batch was prepared
-            done += finish()
-            yield done
+            yield from finish()
     while under_way:
-        done += finish()
-        yield done
-    if (done, len(ids), sum(lengths)) != (counts["frames"], counts["clips"], done):
-        raise StoreError(f"{path}: does not hold the clips that {FRAMES_INDEX} names; run the frames stage again")
-    ends = np.cumsum(lengths)
-    cells = [features[end - n : end].tobytes() for n, end in zip(lengths, ends, strict=True)]
-    return pa.table([ids, lengths, [model.dim] * len(ids), cells], schema=SCHEMA)
+        yield from finish()
+
+
+def _shards(tasks: list[ShardTask], batch: int, size: int) -> Generator[tuple[_Decoded, np.ndarray | None], None, None]:
+    """Every batch of every shard, then None for the shard's end, when its ids and lengths are complete."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for task in tasks:
+            path = _frames_file(task)
+            check_shard(path, task.shard["sha256"], FRAMES_INDEX)
+            shard = _Decoded(task)
+            for frames in _batches(path, batch, size, shard, pool):
+                yield shard, frames
+            yield shard, None
 
 
 def _batches(
-    path: Path, batch: int, size: int, ids: list[str], lengths: list[int]
+    path: Path, batch: int, size: int, shard: _Decoded, pool: ThreadPoolExecutor
 ) -> Generator[np.ndarray, None, None]:
-    """Decoded frames (batch, size, size, 3), RGB, across clip borders, the last batch shorter; fills ids, lengths."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        waiting: list[bytes] = []
-        for row in iter_rows(path):
-            ids.append(row["id"])
-            lengths.append(row["n"])
-            waiting.extend(row["frames"])
-            while len(waiting) >= batch:
-                yield _decode(pool, waiting[:batch], size, path)
-                del waiting[:batch]
-        if waiting:
-            yield _decode(pool, waiting, size, path)
+    """Decoded frames (batch, size, size, 3), RGB, across clip borders, the last batch shorter."""
+    waiting: list[bytes] = []
+    for row in iter_rows(path):
+        shard.ids.append(row["id"])
+        shard.lengths.append(row["n"])
+        waiting.extend(row["frames"])
+        while len(waiting) >= batch:
+            yield _decode(pool, waiting[:batch], size, path)
+            del waiting[:batch]
+    if waiting:
+        yield _decode(pool, waiting, size, path)
 
 
 def _decode(pool: ThreadPoolExecutor, encoded: list[bytes], size: int, path: Path) -> np.ndarray:
     frames = frame_buffer((len(encoded), size, size, 3))
+    threads = os.cpu_count() or 1
 
-    def decode(i: int) -> None:  # OpenCV lets go of the interpreter while it decodes
-        frame = cv2.imdecode(np.frombuffer(encoded[i], np.uint8), cv2.IMREAD_COLOR_RGB)
-        if frame is None or frame.shape != frames.shape[1:]:
-            raise StoreError(f"{path}: a frame is no JPEG of {size} x {size} pixels; run the frames stage again")
-        frames[i] = frame
+    def decode(first: int) -> None:  # OpenCV lets go of the interpreter while it decodes
+        for i in range(first, len(encoded), threads):
+            frame = cv2.imdecode(np.frombuffer(encoded[i], np.uint8), cv2.IMREAD_COLOR_RGB)
+            if frame is None or frame.shape != frames.shape[1:]:
+                raise StoreError(f"{path}: a frame is no JPEG of {size} x {size} pixels; run the frames stage again")
+            frames[i] = frame
 
-    list(pool.map(decode, range(len(encoded))))
+    list(pool.map(decode, range(threads)))
     return frames
 
 
-def _ahead(items: Generator[np.ndarray, None, None]) -> Iterator[np.ndarray]:
+def _ahead(items: Generator[T, None, None]) -> Iterator[T]:
     """The same items, made by a thread that runs ``QUEUED_BATCHES`` ahead; its errors are raised here."""
     made: queue.Queue[Any] = queue.Queue(QUEUED_BATCHES)
     stop = threading.Event()

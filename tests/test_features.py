@@ -3,13 +3,13 @@
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 import timm
 import torch
@@ -286,19 +286,19 @@ def test_a_rerun_takes_up_complete_shards(
 ) -> None:
     expected = make_features(config, SIZE, shards, Path("expected"))
     monkeypatch.setenv("SLT_WORK", "other")
-    whole, calls = features_module._shard_features, []
+    whole, calls = features_module._written, []
 
-    def counted(model: Backbone, path: Path, counts: dict[str, int]) -> Iterator[int]:
-        calls.append(path.name)
+    def counted(task: features_module.ShardTask, table: pa.Table) -> dict[str, Any]:
+        calls.append(task.path.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return whole(model, path, counts)
+        return whole(task, table)
 
-    monkeypatch.setattr(features_module, "_shard_features", counted)
+    monkeypatch.setattr(features_module, "_written", counted)
     with pytest.raises(KeyboardInterrupt):
         make_features(config, SIZE, shards, Path("out"))
     assert make_features(config, SIZE, shards, Path("out")) == expected
-    assert calls[3:] == ["frames-00002.parquet"]
+    assert calls[3:] == ["features-00002.parquet"]
 
 
 def test_a_corrupt_or_foreign_frame_shard_stops_the_stage(config: FeaturesConfig, shards: Path) -> None:

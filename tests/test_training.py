@@ -99,15 +99,15 @@ def test_micro_batches_of_unequal_size_give_the_gradient_of_one_batch() -> None:
 
 
 def test_batches_made_ahead_are_those_made_in_turn_and_end_with_the_last_step() -> None:
-    """On a GPU; here the thread alone."""
+    """On a GPU; here the threads alone."""
     phase, made = Regression(), list[list[tuple[int, list[list[int]], list[int]]]]()
     for ahead in (False, True):
         steps = _Steps(phase, config(), 0, 2, "cpu")
         if ahead:
-            steps.ahead = ThreadPoolExecutor(1)
+            steps.ahead = ThreadPoolExecutor(4)
         with steps:
             batches = [steps.next() for _ in range(2, config().max_steps)]
-        assert steps.waiting is None
+        assert not steps.waiting
         made.append([(batch.epoch, batch.items, [len(own["x"]) for own in batch.own.values()]) for batch in batches])
     assert made[0] == made[1]
 
@@ -119,7 +119,6 @@ def test_a_batch_made_ahead_that_fails_is_the_runs_error() -> None:
 
     with _Steps(Broken(), config(), 0, 0, "cpu") as steps:
         steps.ahead = ThreadPoolExecutor(1)
-        steps.waiting = steps.ahead.submit(steps._make)
         with pytest.raises(DataError, match="clip `a`"):
             steps.next()
 
