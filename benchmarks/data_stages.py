@@ -1,14 +1,15 @@
 """How near the data stages come to the tools they stand on, what a second core brings, and what memory they take.
 
-    python benchmarks/data_stages.py [--clips N] [--rounds N] [--skip-memory] [--out FILE.csv]
+    python benchmarks/data_stages.py [--clips N] [--rounds N] [--only PART ...] [--out FILE.csv]
 
-One core for decoding; as many as torch takes for the backbone. Memory is that of each data stage on one and on ten
-times the data.
+One core for decoding; for the backbone as many as torch takes, or a GPU. Memory is that of each data stage on one and
+on ten times the data.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
 
 import argparse
+import itertools
 import os
 import resource
 import shutil
@@ -32,7 +33,8 @@ from side_by_side import Sheet
 from slt.config.data import FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
 from slt.frames import ShardTask, make_frames, make_shard
 from slt.manifest import Clip, read_manifest, write_manifest
-from slt.store import read_json, write_table
+from slt.stage import device_name
+from slt.store import read_json
 from slt.workers import worker_count
 
 FRAMES = FramesConfig(size=112, fit="stretch", stride=1, quality=95, clips_per_shard=100)
@@ -111,7 +113,9 @@ def frames_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, sid
     sheet.add(name, sides, rounds, "frames/s")
 
 
-def features_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, precision: str) -> None:
+def features_speed(
+    sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, config: FeaturesConfig, size: int
+) -> None:
     import timm
     import torch
 
@@ -119,35 +123,52 @@ def features_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, p
     from slt.backbone import Backbone
 
     write_manifest(folder / "manifest.parquet", clips)
-    shard = make_frames(FRAMES, folder / "manifest.parquet", folder / "frames", KEEP_ALL)["shards"][0]
-    model = Backbone.load(replace(FEATURES, precision=precision), FRAMES.size)
-    counts = {"clips": shard["clips"], "frames": shard["frames"]}
-    plain = timm.create_model(FEATURES.backbone, num_classes=0).eval().to(model.device)
+    shutil.rmtree(folder / "frames", ignore_errors=True)
+    index = make_frames(replace(FRAMES, size=size), folder / "manifest.parquet", folder / "frames", KEEP_ALL)
+    model = Backbone.load(config, size)
+    plain = timm.create_model(config.backbone, num_classes=0).eval().to(model.device)
     plain = plain.to(memory_format=torch.channels_last)
-    batch = torch.randn(FEATURES.batch, 3, FRAMES.size, FRAMES.size, device=model.device)
+    batch = torch.randn(config.batch, 3, size, size, device=model.device)
     batch = batch.to(memory_format=torch.channels_last)
+    frames = sum(shard["frames"] for shard in index["shards"])
 
     def stage() -> int:
-        run = features._shard_features(model, folder / "frames" / shard["file"], counts)
-        while True:
-            try:
-                next(run)
-            except StopIteration as end:
-                write_table(folder / "features.parquet", end.value, {})
-                return counts["frames"]
+        tasks = [
+            features.ShardTask(folder / "frames", shard, folder / f"features-{number}.parquet", {})
+            for number, shard in enumerate(index["shards"])
+        ]
+        for task in tasks:
+            task.path.unlink(missing_ok=True)
+        features._make_shards(tasks, model, itertools.count())
+        return frames
 
     @torch.inference_mode()
     def bare() -> int:
-        passes = -(-counts["frames"] // FEATURES.batch)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        passes = -(-frames // config.batch)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             for _ in range(passes):
                 output = plain(batch)
         output.float().sum().item()  # waits for a GPU
-        return passes * FEATURES.batch
+        return passes * config.batch
 
-    name = f"{FEATURES.backbone}, batch {FEATURES.batch}, {precision}, {model.device.type}"
-    sides = {"stage: JPEG decode, forward, stored": stage, "bare: timm forward of a ready batch": bare}
-    sheet.add(f"features, {counts['frames']} frames of {FRAMES.size} pixels, {name}", sides, rounds, "frames/s")
+    name = f"{config.backbone}, batch {config.batch}, {config.precision}, {model.device.type}"
+    sides = {"stage: checked, JPEG decode, forward, stored": stage, "bare: timm forward of a ready batch": bare}
+    sheet.add(f"features, {frames} frames of {size} pixels, {name}", sides, rounds, "frames/s")
+
+
+def features_on_gpu(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> None:
+    """The paper's backbone at its size; weights are random, which makes no difference to speed."""
+    import timm
+    import torch
+
+    torch.save(timm.create_model("efficientnet_b0").state_dict(), folder / "b0.pth")
+    paper = replace(FEATURES, backbone="efficientnet_b0", weights=str(folder / "b0.pth"), batch=256)
+    for config, size in (
+        (replace(paper, precision="bfloat16"), 224),
+        (paper, 224),
+        (replace(FEATURES, batch=256, precision="bfloat16"), FRAMES.size),
+    ):
+        features_speed(sheet, clips, folder, rounds, config, size)
 
 
 def second_core(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> None:
@@ -226,6 +247,7 @@ def run_wikipedia() -> int:
     return worker_count()
 
 
+PARTS = ("frames", "features", "memory")
 CHILDREN = {"frames": run_frames, "features": run_features, "targets": run_targets, "wikipedia": run_wikipedia}
 
 
@@ -244,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=20, help="clips to measure the speed on")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
-    parser.add_argument("--skip-memory", action="store_true", help="leave out the runs on 100 and 1,000 clips")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all; memory takes minutes")
     parser.add_argument("--out", type=Path, help="keep the ratios as CSV, with the machine's description")
     parser.add_argument("--child", choices=list(CHILDREN), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -254,14 +276,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         clips = write_clips(folder / "clips", arguments.clips, arguments.clips)
-        large = write_clips(folder / "large", 60 * arguments.clips, arguments.clips, LARGE)
         sheet = Sheet()
-        frames_speed(sheet, clips * 5, folder, arguments.rounds, FRAMES.size)
-        frames_speed(sheet, large[: 5 * arguments.clips], folder, arguments.rounds, LARGE)
-        second_core(sheet, large, folder, min(3, arguments.rounds))  # minutes each
-        for precision in ("float32", "bfloat16"):
-            features_speed(sheet, clips, folder, arguments.rounds, precision)
-        if not arguments.skip_memory:
+        if "frames" in arguments.only:
+            large = write_clips(folder / "large", 60 * arguments.clips, arguments.clips, LARGE)
+            frames_speed(sheet, clips * 5, folder, arguments.rounds, FRAMES.size)
+            frames_speed(sheet, large[: 5 * arguments.clips], folder, arguments.rounds, LARGE)
+            second_core(sheet, large, folder, min(3, arguments.rounds))  # minutes each
+        if "features" in arguments.only and device_name().startswith("cuda"):
+            features_on_gpu(sheet, write_clips(folder / "many", 300, 20), folder, arguments.rounds)
+        elif "features" in arguments.only:
+            for precision in ("float32", "bfloat16"):
+                config = replace(FEATURES, precision=precision)
+                features_speed(sheet, clips, folder, arguments.rounds, config, FRAMES.size)
+        if "memory" in arguments.only:
             memory(folder, sheet)
         if arguments.out:
             sheet.save(arguments.out)
