@@ -44,11 +44,11 @@ def fill(items: Sequence[int], lengths: Sequence[int], budget: int) -> list[list
     return batches
 
 
-def pad_features(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Features (B, T, F) float32 and mask (B, T) of clips with (T_i, F) frames each."""
+def pad_features(clips: Sequence[np.ndarray], dtype: type[np.floating] = np.float32) -> tuple[Tensor, Tensor]:
+    """Features (B, T, F) of this type and mask (B, T), float32, of clips with (T_i, F) frames each."""
     longest = max(len(clip) for clip in clips)
     # numpy's, since torch would start threads of its own in each of those that make batches ahead
-    features = np.zeros((len(clips), longest, clips[0].shape[1]), np.float32)
+    features = np.zeros((len(clips), longest, clips[0].shape[1]), dtype)
     mask = np.zeros((len(clips), longest), np.float32)
     for i, clip in enumerate(clips):
         features[i, : len(clip)] = clip
@@ -87,6 +87,14 @@ def subsample(clip: np.ndarray, longest: int) -> np.ndarray:
 
 def augment(clip: np.ndarray, config: AugmentConfig, deviation: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """A training clip (T, F) resampled in time, thinned and noised; ``deviation`` (F,) scales the noise."""
+    clip = resample(clip, config, draw).astype(np.float32)
+    if config.noise:
+        clip += config.noise * deviation * draw.standard_normal(clip.shape, dtype=np.float32)
+    return clip
+
+
+def resample(clip: np.ndarray, config: AugmentConfig, draw: np.random.Generator) -> np.ndarray:
+    """A training clip (T, F) resampled in time and thinned; its frames stay as they are stored."""
     kept = np.arange(len(clip))
     if config.speed_min != 1.0 or config.speed_max != 1.0:
         frames = max(1, round(len(clip) * draw.uniform(config.speed_min, config.speed_max)))
@@ -94,7 +102,4 @@ def augment(clip: np.ndarray, config: AugmentConfig, deviation: np.ndarray, draw
     if config.drop:
         stays = draw.random(len(kept)) >= draw.uniform(0, config.drop)
         kept = kept[stays] if stays.any() else kept
-    clip = clip[kept].astype(np.float32)
-    if config.noise:
-        clip += config.noise * deviation * draw.standard_normal(clip.shape, dtype=np.float32)
-    return clip
+    return clip[kept]

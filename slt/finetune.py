@@ -121,7 +121,7 @@ class Finetune:
         return batch
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
-        states, predicted = self.model.encode(batch["features"], batch["mask"])
+        states, predicted = self.model.encode(self.batches.given(batch), batch["mask"])
         memory, mask = self.model.build_memory(predicted, states, batch["mask"])
         logits = self.model.decoder.logits(memory, mask, batch["inputs"])
         text = text_loss(logits, batch["labels"], self.config.training.label_smoothing)

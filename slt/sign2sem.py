@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slt.batching import augment, pad_features, rng, subsample
+from slt.batching import augment, pad_features, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.data import TeacherConfig
 from slt.config.train import AugmentConfig, EncoderConfig, Sign2semConfig
@@ -18,22 +18,47 @@ from slt.models.sign_encoder import copy_teacher, random_transformer, teacher_tr
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem_metrics import sem_figures
 from slt.sem_space import SemSpace
+from slt.stage import device_name
 
 
 class ClipBatches:
-    """Training clips as augmented, padded micro-batches; what a clip looks like depends on (seed, epoch, clip)."""
+    """Training clips as augmented, padded micro-batches; what a clip looks like depends on (seed, epoch, clip).
 
-    def __init__(self, clips: ClipSet, augmentation: AugmentConfig, positions: int, seed: int) -> None:
+    But for the noise where a GPU trains: there it is drawn by the GPU, as dropout is, from (seed, step, micro-batch). A
+    core draws a billion normal numbers, one for each feature of an epoch of PHOENIX-2014T, in ten seconds, and a GPU
+    should not wait for it; the features then travel as they are stored, in half the bytes.
+    """
+
+    def __init__(
+        self, clips: ClipSet, augmentation: AugmentConfig, positions: int, seed: int, on_gpu: bool | None = None
+    ) -> None:
         self.clips, self.augmentation, self.positions, self.seed = clips, augmentation, positions, seed
         self.deviation = feature_deviation(clips.features)
+        self.on_gpu = device_name().startswith("cuda") if on_gpu is None else on_gpu
+        self._scale: Tensor | None = None
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """``features`` (B, T, F), ``mask`` (B, T) and ``sems`` (B, S) of these clips."""
-        arrays = [
-            augment(self.clips.features[i], self.augmentation, self.deviation, rng(self.seed, epoch, i)) for i in items
-        ]
-        features, mask = pad_features([subsample(array, self.positions) for array in arrays])
+        draws = [(self.clips.features[i], rng(self.seed, epoch, i)) for i in items]
+        if self.on_gpu:
+            arrays = [resample(clip, self.augmentation, draw) for clip, draw in draws]
+        else:
+            arrays = [augment(clip, self.augmentation, self.deviation, draw) for clip, draw in draws]
+        arrays = [subsample(array, self.positions) for array in arrays]
+        features, mask = pad_features(arrays, np.float16 if self.on_gpu else np.float32)
         return {"features": features, "mask": mask, "sems": torch.from_numpy(self.clips.sems[items])}
+
+    def given(self, batch: dict[str, Any]) -> Tensor:
+        """The features (B, T, F), float32, that the encoder is given, on the device where the batch is."""
+        features: Tensor = batch["features"]
+        if not self.on_gpu:
+            return features
+        features = features.float()
+        if not self.augmentation.noise:
+            return features
+        if self._scale is None:
+            self._scale = self.augmentation.noise * torch.from_numpy(self.deviation).to(features.device)
+        return features + self._scale * torch.randn_like(features)  # the padding's is never looked at
 
 
 class Sign2sem:
@@ -50,7 +75,7 @@ class Sign2sem:
         return {**self.batches.batch(items, epoch), "counts": {"loss_sem": len(items)}}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
-        _, predicted = self.model.encode(batch["features"], batch["mask"])
+        _, predicted = self.model.encode(self.batches.given(batch), batch["mask"])
         return {"loss_sem": (sem_loss(self.config.loss, predicted, batch["sems"]), 1.0)}
 
     def validate(self) -> dict[str, float]:

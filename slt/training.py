@@ -9,7 +9,6 @@ several processes computes which micro-batch (:mod:`slt.ranks`): their results d
 
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,8 +30,8 @@ from slt.store import replacing
 
 log = logging.getLogger(__name__)
 
-AHEAD = 8
-"""steps whose batches are made, each by a thread of its own, while a GPU computes"""
+AHEAD, THREADS = 4, 2
+"""steps whose batches are made while a GPU computes, and by how many threads: more would wait for the interpreter"""
 PLATEAU = 0.02
 """A run has plateaued when its last quarter raised the best dev score by at most this fraction."""
 
@@ -188,9 +187,8 @@ class _StepBatches:
 class _Steps:
     """The batches of every optimiser step, epoch after epoch.
 
-    On a GPU the next steps' are made while this one is computed, by several threads: augmenting a thousand clips takes
-    a core a second, a GPU less. A CPU has no core to spare: there the thread that makes them disturbs those that
-    compute, and a step takes a fifth longer.
+    On a GPU the next steps' are made while this one is computed. A CPU has no core to spare: there the thread that
+    makes them disturbs those that compute, and a step takes a fifth longer.
     """
 
     def __init__(self, phase: Phase, config: TrainingConfig, seed: int, first: int, device: str) -> None:
@@ -198,8 +196,7 @@ class _Steps:
         self.step = first
         """the next one to be made"""
         self.epoch, self.begun_at, self.batches = -1, 0, list[list[int]]()
-        threads = min(AHEAD, os.cpu_count() or 1)
-        self.ahead = ThreadPoolExecutor(threads, "batches") if device.startswith("cuda") else None
+        self.ahead = ThreadPoolExecutor(THREADS, "batches") if device.startswith("cuda") else None
         self.waiting = deque[Future[_StepBatches]]()
 
     def __enter__(self) -> "_Steps":
