@@ -101,7 +101,7 @@ phoenix-ceiling: env
 # of the other's tokens takes longer than all of them did.
 phoenix-ceiling-pretrained: env
 	$(call phoenix-small,whisper) \
-	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, max_steps: 700, validate_every: 350, micro_batch: 1024}}' \
+	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, warmup_steps: 100, max_steps: 700, validate_every: 350, micro_batch: 1024}}' \
 	  ceiling@$(P)-e5-whisper
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
