@@ -98,7 +98,10 @@ def load_clips(
 
 def feature_deviation(features: list[np.ndarray]) -> np.ndarray:
     """Standard deviation (F,) of each feature over the frames of all clips."""
-    count = sum(len(clip) for clip in features)
-    mean = sum(clip.astype(np.float64).sum(0) for clip in features) / count
-    square = sum(np.square(clip.astype(np.float64)).sum(0) for clip in features) / count
-    return np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
+    total, squares = np.zeros(features[0].shape[1]), np.zeros(features[0].shape[1])
+    for clip in features:
+        wide = clip.astype(np.float64)
+        total += wide.sum(0)
+        squares += np.square(wide, out=wide).sum(0)
+    count = sum(map(len, features))
+    return np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0)).astype(np.float32)

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slt.batching import augment, epoch_batches, fill, pad_tokens, rng, subsample
+from slt.clips import ClipSet, feature_deviation
 from slt.config.train import AugmentConfig
+from slt.manifest import Clip
+from slt.sign2sem import ClipBatches
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=200)
 
@@ -67,3 +71,30 @@ def test_a_longer_prompt_is_read_and_not_learnt() -> None:
     inputs, labels = pad_tokens([[5, 6, 2], [7, 2]], prompt=[3, 4], pad=1)
     assert inputs.tolist() == [[3, 4, 5, 6], [3, 4, 7, 1]]
     assert labels.tolist() == [[-100, 5, 6, 2], [-100, 7, 2, -100]]
+
+
+def clip_batches(noise: float, on_gpu: bool) -> ClipBatches:
+    draw = np.random.default_rng(0)
+    features = [draw.normal(0, (1, 5, 20), (length, 3)).astype(np.float16) for length in (90, 40, 7)]
+    clips = ClipSet([Clip(str(i), "train", "en", "ase", f"{i}.mp4", "text") for i in range(3)], features, np.eye(3), 0)
+    return ClipBatches(clips, AugmentConfig(0.7, 1.2, 0.3, noise), 60, seed=1, on_gpu=on_gpu)
+
+
+def test_a_clip_batch_for_a_gpu_is_that_for_a_cpu_but_for_the_noise() -> None:
+    here, there = (clip_batches(0.0, on_gpu).batch([0, 1, 2], 4) for on_gpu in (False, True))
+    assert here["features"].dtype == torch.float32 and there["features"].dtype == torch.float16
+    taken = clip_batches(0.0, on_gpu=True).given(there)
+    assert taken.dtype == torch.float32 and torch.equal(taken, clip_batches(0.0, on_gpu=False).given(here))
+    assert torch.equal(here["mask"], there["mask"]) and here["features"].shape[1] == 60  # cut to the position table
+
+
+def test_the_noise_of_a_gpu_is_scaled_by_each_feature_and_comes_again_with_the_seed() -> None:
+    batches = clip_batches(0.5, on_gpu=True)
+    batch = {"features": torch.zeros(20, 60, 3, dtype=torch.float16)}
+    torch.manual_seed(3)
+    first = batches.given(batch)
+    torch.manual_seed(3)
+    assert torch.equal(batches.given(batch), first) and not torch.equal(batches.given(batch), first)
+    deviation = feature_deviation(batches.clips.features)
+    assert np.allclose(first.std((0, 1)).numpy(), 0.5 * deviation, rtol=0.1)
+    assert abs(float(first[..., 2].mean())) < 0.1 * deviation[2]

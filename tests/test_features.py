@@ -15,6 +15,7 @@ import timm
 import torch
 from test_video import pictures, write_video
 
+from slt import backbone as backbone_module
 from slt import features as features_module
 from slt.backbone import Backbone, GemPool
 from slt.config.data import FeaturesConfig, FramesConfig
@@ -123,6 +124,18 @@ def test_features_do_not_depend_on_batch_mates(config: FeaturesConfig, precision
     assert np.abs(np.concatenate([model(frames[i : i + 1]) for i in range(19)]) - together).max() <= tolerance
     assert np.abs(model(frames[order]) - together[order]).max() <= tolerance
     assert np.abs(together[0] - together[1]).max() > 10 * tolerance  # or this test could not fail
+
+
+def test_weights_stored_in_bfloat16_give_the_bits_that_autocast_gives(
+    config: FeaturesConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low = replace(config, precision="bfloat16")
+    stored = Backbone.load(low, SIZE, "cpu")
+    assert {weight.dtype for weight in stored.model.parameters()} == {torch.bfloat16}
+    monkeypatch.setattr(backbone_module, "_round_weights", lambda model: None)
+    rounded_at_each_pass = Backbone.load(low, SIZE, "cpu")
+    assert {weight.dtype for weight in rounded_at_each_pass.model.parameters()} == {torch.float32}
+    assert np.array_equal(stored(images(8)), rounded_at_each_pass(images(8)))
 
 
 def test_every_pass_has_the_same_shape(config: FeaturesConfig) -> None:

@@ -1,29 +1,48 @@
 """What the README tells a reader to type exists, and the figures that it shows are those of the reference run."""
 
+import itertools
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from slt.cli import main
-from slt.config.base import lookup
+from slt.config.base import lookup, read_params
+from slt.config.schema import check
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.split("#")[0].strip()]
 EXPERIMENTS = [command for command in COMMANDS if command.startswith("slt experiment") and "--dataset" in command]
 EXPERIMENTS += re.findall(r"`(slt experiment [^`]*--dataset[^`]*)`", (ROOT / "docs/languages.md").read_text())
+EXPERIMENT_TARGETS = re.findall(r"^([\w-]+): env\n(?:\t.*\n)*?\t.*(?:exp run|\(call )", MAKEFILE, re.M)
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([\w-]+):", MAKEFILE, re.M))
     named = {command.split()[1] for command in COMMANDS if command.startswith("make ")}
     assert {"repro", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("target", EXPERIMENT_TARGETS)
+def test_the_parameters_of_a_make_target_are_well_formed(target: str, tmp_path: Path) -> None:
+    """As `dvc exp run` would set them: warm-ups longer than trainings, keys that are gone, rows without upstream."""
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True)
+    command = next(line for line in done.stdout.replace("\\\n", " ").splitlines() if "dvc exp run" in line)
+    words = shlex.split(command)
+    params = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params)
+    apply_overrides(params, [value for option, value in itertools.pairwise(words) if option == "-S"])
+    check(read_params(params))
 
 
 @pytest.mark.parametrize("key", re.findall(r"-S ([\w.]+)=", README))
