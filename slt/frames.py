@@ -37,6 +37,7 @@ from slt.workers import in_parallel, worker_count
 log = logging.getLogger("slt.frames")
 
 INDEX = "frames.json"
+SHORTER = 0.1  # of the annotated length: annotators' times and cuts at keyframes differ by less
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32()), ("frames", pa.list_(pa.binary()))])
 GROUP_BYTES = 32 * 2**20  # what a worker holds before it writes; also the unit in which a shard is read back
 
@@ -131,15 +132,26 @@ def make_shard(task: ShardTask) -> ShardRecord:
             if isinstance(encoded, DataError):
                 dropped.append((clip.split, clip.id, str(encoded)))
                 continue
-            whole = clip.start is None and clip.end is None
-            if whole and clip.frames is not None and -(-clip.frames // task.config.stride) != len(encoded):
-                reason = f"{len(encoded)} frames kept, {clip.frames} annotated, stride {task.config.stride}"
+            if reason := _other_length(clip, len(encoded), task.config.stride):
                 other_length.append((clip.split, clip.id, reason))
             counts[clip.split] += 1
             shard.add(clip.id, encoded)
         shard.record.update(splits=dict(counts), dropped=dropped, other_length=other_length)
     executed(task.path.parent, "shard", task.path.name)
     return _record(task.path, shard.record)
+
+
+def _other_length(clip: Clip, kept: int, stride: int) -> str | None:
+    """How a clip that is a whole file differs from its annotation: in frames, or shorter by a tenth of its seconds."""
+    if clip.start is not None or clip.end is not None:
+        return None
+    if clip.frames is not None and -(-clip.frames // stride) != kept:
+        return f"{kept} frames kept, {clip.frames} annotated, stride {stride}"
+    if clip.seconds is None or not (rate := media.read_header(resolve(clip.video)).rate):
+        return None
+    if kept >= (1 - SHORTER) * clip.seconds * rate / stride - 1:
+        return None
+    return f"{kept} frames kept, {clip.seconds:.2f} s annotated, {rate:g} frames/s, stride {stride}"
 
 
 def encoded_clips(clips: Sequence[Clip], config: FramesConfig) -> Iterator[tuple[Clip, list[bytes] | DataError]]:

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("frames", pa.int32()),
         ("fingerprint", pa.string()),
         ("features", pa.string()),
+        ("seconds", pa.float64()),
     ]
 )
 
@@ -41,7 +42,8 @@ class Clip:
     space-separated glosses, ``frames`` the annotated number of frames, where a corpus has them.
     ``fingerprint`` identifies the media file's content (``sha256:…``, or ``stat:<bytes>:<mtime>``; of two files both,
     separated by a blank). ``features`` is the path of precomputed features, a ``.npy`` of (frames, dimensions), where
-    the corpus brings its own; ``video`` may then be empty.
+    the corpus brings its own; ``video`` may then be empty. ``seconds`` is how long the annotation says that a clip is
+    that comes in a file of its own.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Clip:
     frames: int | None = None
     fingerprint: str | None = None
     features: str | None = None
+    seconds: float | None = None
 
 
 def write_manifest(path: Path, clips: list[Clip], features: dict[str, Any] | None = None) -> None:

@@ -96,6 +96,15 @@ def test_a_clip_of_another_length_than_annotated_is_counted(manifest: Path) -> N
     }
 
 
+@pytest.mark.parametrize(("seconds", "counted"), [(0.24, False), (0.28, False), (0.36, True)])
+def test_a_clip_cut_short_of_its_annotated_seconds_is_counted(tmp_path: Path, seconds: float, counted: bool) -> None:
+    write_video(tmp_path / "a.mp4", pictures(6))  # at 25 frames a second
+    clip = Clip("a", "train", "en", "ase", str(tmp_path / "a.mp4"), "text", seconds=seconds)
+    record = make_shard(ShardTask(tmp_path / "frames-00000.parquet", (clip,), CONFIG, {}))
+    reason = f"6 frames kept, {seconds:.2f} s annotated, 25 frames/s, stride 1"
+    assert record.other_length == ((("train", "a", reason),) if counted else ())
+
+
 def test_a_clip_that_does_not_decode_fails_the_stage_by_name(manifest: Path) -> None:
     Path("data/raw/small/5.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match=r"1 dev clips do not decode.*`clip5`: .*5\.mp4"):

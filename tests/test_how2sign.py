@@ -74,6 +74,7 @@ def test_the_publishers_layout(corpus: Path) -> None:
     first = reading.clips[0]
     assert first.video == "raw:how2sign/train_rgb_front_clips/raw_videos/aa_0-1-rgb_front.mp4"
     assert (first.start, first.end, first.language, first.sign_language) == (None, None, "en", "ase")
+    assert first.seconds == 0.75  # what frames holds the file against
     stat = (corpus / "train_rgb_front_clips/raw_videos/aa_0-1-rgb_front.mp4").stat()
     assert first.fingerprint == f"stat:{stat.st_size}:{stat.st_mtime_ns}"
     findings = report(reading, config)

@@ -151,6 +151,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                     frames=row.frames,
                     fingerprint=" ".join(content(source.path(row)) for source in sources.values()),
                     features=features.as_spec(row) if features else None,
+                    seconds=_length(row) if "clips" in sources else None,
                 )
             )
     reading.notes |= {"mended_texts": mended, "text_only": options.text_only}
@@ -232,11 +233,21 @@ def _check(row: Sentence, annotation: Path, sources: dict[str, Folder], seen: se
             raise _Dropped(f"missing {source.removesuffix('s')} file: {folder.file(row)}")
 
 
-def _cut(row: Sentence, video: Path, intervals: Intervals) -> tuple[float | None, float | None]:
+def _times(row: Sentence) -> tuple[float | None, float | None]:
     try:
-        start, end = parse_seconds(row.start), parse_seconds(row.end)
+        return parse_seconds(row.start), parse_seconds(row.end)
     except ValueError:
-        start = end = None
+        return None, None
+
+
+def _length(row: Sentence) -> float | None:
+    """Seconds from the annotated start to the end, where the annotation has both."""
+    start, end = _times(row)
+    return end - start if start is not None and end is not None and end > start else None
+
+
+def _cut(row: Sentence, video: Path, intervals: Intervals) -> tuple[float | None, float | None]:
+    start, end = _times(row)
     if start is None or end is None:
         raise _Dropped(f"no time: `{row.start}` to `{row.end}`")
     try:
