@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,24 +141,18 @@ def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) ->
     One thread checks and decodes ahead, another writes and hashes what is done, so that the forward passes of one
     shard follow those of the shard before: on a GPU hashing 50 MB takes as long as a thousand frames.
     """
-    batch = model.config.batch
-    made: list[dict[str, Any] | Future[dict[str, Any]]] = []
-    missing: list[ShardTask] = []
-    for task in tasks:
-        if _complete(task.path, task.counts):
-            made.append(_record(task))
-            deque(itertools.islice(bar, _batch_count(task, batch)), maxlen=0)
-        else:
-            made.append(Future())
-            missing.append(task)
-    places = iter([place for place, record in enumerate(made) if isinstance(record, Future)])
-    with ThreadPoolExecutor(1, "writer") as writer:
+    finished = {task.path: _record(task) for task in tasks if _complete(task.path, task.counts)}
+    missing = [task for task in tasks if task.path not in finished]
+    taken_up = sum(_batch_count(task, model.config.batch) for task in tasks if task.path in finished)
+    deque(itertools.islice(bar, taken_up), maxlen=0)
+    writing: dict[Path, Future[dict[str, Any]]] = {}
+    with ThreadPoolExecutor(1, "writer") as writer, closing(_tables(missing, model, bar)) as tables:
         before: Future[dict[str, Any]] | None = None
-        for task, table in _tables(missing, model, bar):
+        for task, table in tables:
             if before:
                 before.result()  # no more than one table waits, and an error of the disk is met at once
-            before = made[next(places)] = writer.submit(_written, task, table)
-        return [record.result() if isinstance(record, Future) else record for record in made]
+            before = writing[task.path] = writer.submit(_written, task, table)
+        return [finished.get(task.path) or writing[task.path].result() for task in tasks]
 
 
 def _written(task: ShardTask, table: pa.Table) -> dict[str, Any]:
@@ -209,7 +204,9 @@ def _other_clips(task: ShardTask) -> StoreError:
     )
 
 
-def _tables(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) -> Iterator[tuple[ShardTask, pa.Table]]:
+def _tables(
+    tasks: list[ShardTask], model: Backbone, bar: Iterator[int]
+) -> Generator[tuple[ShardTask, pa.Table], None, None]:
     """The feature table of each frame shard, in order; a batch's frames are neighbours in one shard."""
     features = np.empty((0, model.dim), "<f2")
     done = 0
