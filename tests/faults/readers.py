@@ -9,6 +9,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,10 @@ def read_frame_shard(folder: Path, verified: bool) -> Any:
     shard = folder / "frames-00000.parquet"
     if verified:  # as the features stage does before it decodes
         check_shard(shard, (folder / "sha256").read_text(), "frames.json")
-    ids: list[str] = []
-    lengths: list[int] = []
-    return [list(features._batches(shard, 8, 32, ids, lengths)), ids, lengths]
+    read = features._Decoded(features.ShardTask(folder, {"file": shard.name}, folder / "features.parquet", {}))
+    with ThreadPoolExecutor(1) as pool:
+        frames = [batch.result() for batch in features._batches(shard, 8, 32, read, pool)]
+    return [frames, read.ids, read.lengths]
 
 
 def write_feature_set(folder: Path) -> None:
