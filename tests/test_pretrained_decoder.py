@@ -469,7 +469,7 @@ def phase_of(settings: PretrainedDecoderConfig, texts: list[str], steps: int, lr
 
 
 def test_sem2text_trains_it_through_the_stages_own_loop(family: str, tmp_path: Path) -> None:
-    phase, training = phase_of(config(publish(tmp_path / "source", family), family), TEXTS, 80, 0.01)
+    phase, training = phase_of(config(publish(tmp_path / "source", family), family), TEXTS, 120, 0.01)
     assert phase.unknown == 0 and phase.cut == 0
     run = train(phase, replace(training, validate_every=20), 0, tmp_path)
     losses = [value for _, value in run.scores("train_loss_text")]
