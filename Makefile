@@ -97,8 +97,8 @@ phoenix-small = $(call small-ceiling,$(P),e5,$(1)) \
 phoenix-ceiling: env
 	$(call phoenix-small,sltr) ceiling@$(P)-e5-sltr
 
-# The same with a pretrained decoder in place of a small new one; needs models/whisper-base-text-decoder as well. A quarter
-# of the other's tokens takes longer than all of them did.
+# The same with a pretrained decoder in place of a small new one; needs models/whisper-base-text-decoder as well. It
+# reads a sixth of the other's tokens: more is an hour of a core.
 phoenix-ceiling-pretrained: env
 	$(call phoenix-small,whisper) \
 	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, warmup_steps: 100, max_steps: 700, validate_every: 350, micro_batch: 1024}}' \

@@ -2,7 +2,7 @@
 
     python benchmarks/at_size.py DIR [--dataset phoenix14t_rehearsal] [--set KEY=VALUE ...] [--out FILE.json]
 
-Needs what the stages need and no more, so that it also runs on a lent GPU machine that has torch, transformers and timm
+Needs what the stages need and no more, so that it also runs on a GPU machine that has torch, transformers and timm
 but no DVC (docs/rehearsal.md). Everything is written below DIR; the same command again repeats no finished stage.
 Stages of which none needs another run at the same time, but for the first row's training, which has the machine to
 itself.
@@ -178,7 +178,7 @@ def stage_here(steps: Path, command: list[str]) -> None:
         whole(*arguments)
 
     slt.training._step = timed
-    sys.argv = [command[0], *command[1:]]
+    sys.argv = command
     try:
         runpy.run_module(f"stages.{command[0]}", run_name="__main__")
     finally:
@@ -225,7 +225,7 @@ def main() -> None:
             result = {**result, "beside": len(group) - 1}
             print(json.dumps(result), flush=True)
             results.append(result)
-        if arguments.out:  # after each group: a lease may end in the middle
+        if arguments.out:  # after each group: rented time may end in the middle
             changed = {"dataset": arguments.dataset, "changes": changes}
             text = json.dumps({"machine": machine(), **changed, "stages": results}, indent=1, ensure_ascii=False)
             arguments.out.write_text(text + "\n", encoding="utf-8")
