@@ -30,12 +30,14 @@ def render(
     pen = _Pen(width, height, motion)
     backdrop = _backdrop(motion.signer, width * OVERSAMPLING, height * OVERSAMPLING)
     frames = np.empty((len(motion), height, width, 3), dtype=np.uint8)
+    # Python's floats: the same numbers, and arithmetic on one at a time is several times as fast as on numpy's
+    cameras, faces, shakes, hands = (a.tolist() for a in (motion.camera, motion.face, motion.shake, motion.hands))
     for index in range(len(motion)):
-        pen.start(backdrop, motion.camera[index])
+        pen.start(backdrop, cameras[index])
         _body(pen, motion.signer)
-        _head(pen, motion.signer, motion.face[index], motion.shake[index])
+        _head(pen, motion.signer, faces[index], shakes[index])
         for hand in (1, 0):
-            _arm_and_hand(pen, motion.signer, motion.hands[index, hand], -1 if hand else 1)
+            _arm_and_hand(pen, motion.signer, hands[index][hand], -1 if hand else 1)
         small = cv2.resize(pen.image, (width, height), interpolation=cv2.INTER_AREA)
         dy, dx = shifts[index]
         noisy = small * light + grain[dy : dy + height, dx : dx + width]
@@ -55,7 +57,7 @@ class _Pen:
         self.top = 0.25 * further
         self.bottom = UNITS + 0.75 * further
 
-    def start(self, backdrop: np.ndarray, camera: np.ndarray) -> None:
+    def start(self, backdrop: np.ndarray, camera: list[float]) -> None:
         self.image = backdrop.copy()
         self.x = self.middle + camera[0] * self.scale
         self.y = (camera[1] + self.top) * self.scale
@@ -104,7 +106,7 @@ def _body(pen: _Pen, signer: Signer) -> None:
     pen.area([(-6, 47), (6, 47), (0, 54)], dark)
 
 
-def _head(pen: _Pen, signer: Signer, face: np.ndarray, shake: float) -> None:
+def _head(pen: _Pen, signer: Signer, face: list[float], shake: float) -> None:
     """The head; a head shake turns it: features move further than the outline."""
     width, opening, curve, cheeks, brow, slant = face
     size = signer.head
@@ -143,7 +145,7 @@ def _head(pen: _Pen, signer: Signer, face: np.ndarray, shake: float) -> None:
         )
 
 
-def _arm_and_hand(pen: _Pen, signer: Signer, hand: np.ndarray, side: int) -> None:
+def _arm_and_hand(pen: _Pen, signer: Signer, hand: list[float], side: int) -> None:
     x, y, angle = hand[:3]
     shape, size = hand[3:], signer.hand
     ahead = (math.sin(angle), -math.cos(angle))
@@ -158,7 +160,7 @@ def _arm_and_hand(pen: _Pen, signer: Signer, hand: np.ndarray, side: int) -> Non
 
 
 def _hand(
-    pen: _Pen, centre: tuple[float, float], angle: float, shape: np.ndarray, size: float, side: int, skin: Colour
+    pen: _Pen, centre: tuple[float, float], angle: float, shape: list[float], size: float, side: int, skin: Colour
 ) -> None:
     """A hand of about 20 units: outlined palm, fingers as far as they are stretched, thumb on the body's side."""
     dark, light = _shade(skin, 0.45), _shade(skin, 1.08)
