@@ -1,6 +1,7 @@
 """Manifest to shards of JPEG-encoded frames: every video is decoded once, front to back, whatever is cut from it."""
 
 import dataclasses
+import itertools
 import json
 import logging
 from collections import Counter, defaultdict
@@ -226,7 +227,8 @@ class _ShardWriter:
         self.record: dict[str, Any] = {"clips": 0, "frames": 0}
 
     def __enter__(self) -> "_ShardWriter":
-        self._rows: list[dict[str, Any]] = []
+        self._ids: list[str] = []
+        self._frames: list[list[bytes]] = []
         self._bytes = 0
         self._replacing = replacing(self.path)
         self._writer = pq.ParquetWriter(
@@ -239,7 +241,8 @@ class _ShardWriter:
         return self
 
     def add(self, name: str, encoded: list[bytes]) -> None:
-        self._rows.append({"id": name, "n": len(encoded), "frames": encoded})
+        self._ids.append(name)
+        self._frames.append(encoded)
         self._bytes += sum(map(len, encoded))
         self.record["clips"] += 1
         self.record["frames"] += len(encoded)
@@ -247,9 +250,13 @@ class _ShardWriter:
             self._flush()
 
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
-        self._rows, self._bytes = [], 0
+        if self._ids:
+            counts = pa.array([len(encoded) for encoded in self._frames], self._writer.schema.field("n").type)
+            ends = pa.array(np.cumsum([0, *map(len, self._frames)]), pa.int32())
+            every = pa.array(list(itertools.chain.from_iterable(self._frames)), pa.binary())
+            columns = [pa.array(self._ids), counts, pa.ListArray.from_arrays(ends, every)]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._writer.schema))
+        self._ids, self._frames, self._bytes = [], [], 0
 
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:

@@ -29,7 +29,7 @@ Sentences = tuple[list[str], np.ndarray, list[str]]
 
 
 class Sem2text:
-    """The phase as the training loop wants it; selected by greedy BLEU on held-out monolingual sentences."""
+    """The phase as the training loop wants it; selected by greedy BLEU on the ``dev`` sentences."""
 
     select = "bleu"
 
@@ -51,8 +51,7 @@ class Sem2text:
         if self.unknown:
             log.warning("%d tokens of the training sentences are unknown to the vocabulary", self.unknown)
         self.lengths = [len(ids) for ids in self.ids]
-        self.dev_texts, self.dev_sems = dev[0][:DEV_SENTENCES], dev[1][:DEV_SENTENCES]
-        self.dev_languages = dev[2][:DEV_SENTENCES]
+        self.dev_texts, self.dev_sems, self.dev_languages = spread(dev, DEV_SENTENCES)
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
@@ -90,6 +89,13 @@ def chosen_sentences(sentences: Sentences, share: float, languages: Sequence[str
     ranked = sorted(items, key=lambda i: (hashlib.sha256(texts[i].encode()).digest(), i))
     kept = sorted(ranked[: max(1, round(share * len(items)))])
     return [texts[i] for i in kept], sems[kept], [own[i] for i in kept]
+
+
+def spread(sentences: Sentences, count: int) -> Sentences:
+    """At most ``count`` of the sentences, spread evenly over all of them: corpora are sorted by date or signer."""
+    texts, sems, languages = sentences
+    kept = np.linspace(0, len(texts) - 1, min(count, len(texts))).round().astype(int)
+    return [texts[i] for i in kept], sems[kept], [languages[i] for i in kept]
 
 
 def text_tensors(

@@ -108,9 +108,11 @@ class _Fitter:
             longest = max(frame.width, frame.height)
             width = max(1, round(self.size * frame.width / longest))
             height = max(1, round(self.size * frame.height / longest))
-        pixels = self.reformatter.reformat(
+        plane = self.reformatter.reformat(
             frame, width=width, height=height, format=self.format, interpolation=Interpolation.BICUBIC, threads=1
-        ).to_ndarray()
+        ).planes[0]
+        # the memory that swscale wrote, not a copy of it; its rows may be padded
+        pixels = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))  # type: ignore[arg-type]
         if frame.rotation % 360:
             pixels = np.rot90(pixels, round(frame.rotation / 90))  # both turn anti-clockwise
         if pixels.shape[:2] == (self.size, self.size):

@@ -1,5 +1,6 @@
 """Stage sem2text: monolingual text and its SEMs to a text decoder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,11 +16,11 @@ from slt.config.train import (
     decoder_section,
     decoder_training,
 )
-from slt.manifest import read_manifest
+from slt.manifest import Clip, read_manifest
 from slt.model_folder import save_model
 from slt.models.pretrained_decoder import Source
 from slt.ranks import together
-from slt.sem2text import Sem2text, chosen_sentences, new_decoder
+from slt.sem2text import Sem2text, Sentences, chosen_sentences, new_decoder
 from slt.stage import run
 from slt.store import code_sha256, file_sha256, fingerprint, folder_sha256, publish, work_folder
 from slt.targets import Targets
@@ -67,8 +68,7 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     if config.train_text:
         texts, sems = texts + own_texts, np.concatenate([sems, targets.matrix([clip.id for clip in own])])
         languages = languages + [clip.language for clip in own]
-    dev_texts, dev_sems, dev_languages = chosen_sentences(wikipedia.sentences("dev"), 1.0, parallel.languages)
-    dev = dev_texts, targets.space.apply(dev_sems), dev_languages
+    dev = held_out(config, parallel.languages, clips, targets, wikipedia)
     model, tokenizer = new_decoder(
         decoder_config,
         source,
@@ -87,6 +87,21 @@ def main(dataset: str, teacher: str, decoder: str) -> None:
     save_model(work / "model", model, done, phase.select, notes)
     tokenizer.save_pretrained(work / "model")
     publish(work, paths.sem2text_dir(dataset, teacher, decoder), "model")
+
+
+def held_out(
+    config: Sem2textConfig,
+    languages: Sequence[str] | None,
+    clips: Sequence[Clip],
+    targets: Targets,
+    wikipedia: WikipediaText,
+) -> Sentences:
+    """The dev sentences in these ``languages`` (None: all) and their SEMs, as ``select_on`` says whose."""
+    if config.select_on == "monolingual":
+        texts, sems, spoken = chosen_sentences(wikipedia.sentences("dev"), 1.0, languages)
+        return texts, targets.space.apply(sems), spoken
+    held = [clip for clip in clips if clip.split == "dev" and (languages is None or clip.language in languages)]
+    return [clip.text for clip in held], targets.matrix([clip.id for clip in held]), [clip.language for clip in held]
 
 
 if __name__ == "__main__":

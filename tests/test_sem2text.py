@@ -9,12 +9,14 @@ import pytest
 from slt.config.train import DecoderConfig, Sem2textConfig, TrainingConfig
 from slt.decoding import Search, translate
 from slt.errors import DataError
+from slt.manifest import Clip
 from slt.model_folder import load_model
 from slt.models.translator import SignTranslator
-from slt.sem2text import Sem2text, chosen_sentences, new_decoder
+from slt.sem2text import Sem2text, chosen_sentences, new_decoder, spread
 from slt.sem_space import SemSpace
 from slt.tokenizer import load_tokenizer
 from slt.training import train
+from stages.sem2text import held_out
 
 TEXTS = [f"sentence {i}" for i in range(200)]
 SEMS = np.arange(200, dtype=np.float32)[:, None]
@@ -47,6 +49,56 @@ def test_a_language_alone_and_a_share_of_it() -> None:
     assert len(texts) == 50 and set(languages) == {"de"}
     assert [f"sentence {i:.0f}" for i in sems[:, 0]] == texts
     assert set(chosen_sentences(ALL, 0.1, ["de"])[0]) < set(texts)
+
+
+# --- whose held-out sentences choose the weights ---
+
+
+def test_few_of_many_dev_sentences_are_spread_over_all_of_them() -> None:
+    texts, sems, languages = spread(ALL, 3)
+    assert texts == [TEXTS[i] for i in (0, 100, 199)] and languages == [LANGUAGES[i] for i in (0, 100, 199)]
+    assert [f"sentence {i:.0f}" for i in sems[:, 0]] == texts
+    assert spread(ALL, 1000)[0] == TEXTS
+
+
+class Held:
+    """Targets and monolingual text in one: a clip's raw vector is its number, all are doubled in the model's space."""
+
+    def __init__(self) -> None:
+        self.space = SemSpace(False, np.zeros(1, np.float32), 2.0)
+
+    def matrix(self, ids: list[str]) -> np.ndarray:
+        return 2 * np.array([[float(name)] for name in ids])
+
+    def sentences(self, split: str) -> Any:
+        assert split == "dev"
+        return ["mono en", "mono de"], np.array([[7.0], [8.0]]), ["en", "de"]
+
+
+@pytest.mark.parametrize(
+    ("select_on", "languages", "texts", "sems"),
+    [
+        ("corpus", None, ["two", "drei"], [4, 6]),
+        ("corpus", ["de"], ["drei"], [6]),
+        ("monolingual", None, ["mono en", "mono de"], [14, 16]),
+        ("monolingual", ["en"], ["mono en"], [14]),
+    ],
+)
+def test_the_weights_are_chosen_on_dev_text_of_the_corpus_or_of_the_monolingual_text(
+    select_on: Any, languages: list[str] | None, texts: list[str], sems: list[float]
+) -> None:
+    rows = [
+        ("1", "train", "en", "one"),
+        ("2", "dev", "en", "two"),
+        ("3", "dev", "de", "drei"),
+        ("4", "test", "en", "four"),
+    ]
+    clips = [Clip(name, split, language, "mis", "v.mp4", text) for name, split, language, text in rows]
+    training = TrainingConfig(1e-2, "constant", 1, 60, 256, 1, 60, None, 0.0, 1.0, 0.0, "float32")
+    config = Sem2textConfig(train_text=True, sem_noise=0.0, training=training, seed=0, select_on=select_on)
+    held: Any = Held()
+    found = held_out(config, languages, clips, held, held)
+    assert found[0] == texts and found[1][:, 0].tolist() == sems and len(found[2]) == len(texts)
 
 
 # --- a decoder that writes several languages ---

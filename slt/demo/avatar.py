@@ -26,7 +26,7 @@ def render(
     height = width if height is None else height
     grain = rng.normal(0.0, noise, (height + 32, width + 32, 1)).astype(np.int8)
     shifts = rng.integers(0, 32, (len(motion), 2))
-    light = float(rng.uniform(0.94, 1.06))
+    light = np.float32(rng.uniform(0.94, 1.06))
     pen = _Pen(width, height, motion)
     backdrop = _backdrop(motion.signer, width * OVERSAMPLING, height * OVERSAMPLING)
     frames = np.empty((len(motion), height, width, 3), dtype=np.uint8)
@@ -40,7 +40,8 @@ def render(
             _arm_and_hand(pen, motion.signer, hands[index][hand], -1 if hand else 1)
         small = cv2.resize(pen.image, (width, height), interpolation=cv2.INTER_AREA)
         dy, dx = shifts[index]
-        noisy = small * light + grain[dy : dy + height, dx : dx + width]
+        noisy = small * light
+        noisy += grain[dy : dy + height, dx : dx + width]
         np.clip(noisy, 0, 255, out=noisy)
         frames[index] = noisy.astype(np.uint8)
     return frames
