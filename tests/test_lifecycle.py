@@ -1,11 +1,13 @@
 """How stages end early: pre-emption, Ctrl-C, a killed parent, a second writer. Real processes, real signals."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,67 @@ def start(code: str, work: Path, **options: object) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_steps(process: subprocess.Popen[str], count: int) -> None:
+FORKING = multiprocessing.get_context("forkserver")
+FORKING.set_forkserver_preload(["pytest", "slt.training", "torch._dynamo"])  # the last by an optimiser, when it is made
+
+
+class Training:
+    """TRAINING in a process of its own, which is forked from one that has imported torch and no more.
+
+    As of ``subprocess.Popen`` what is used here.
+    """
+
+    def __init__(self, work: Path, seconds: float = 0.02) -> None:
+        """``seconds`` are those that a micro-batch sleeps."""
+        (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()
+        self.stdout, self._stderr = open(out), open(err)  # noqa: SIM115
+        code = TRAINING.replace("0.02", str(seconds))
+        given = [Connection(fd, readable=False) for fd in (theirs_out, theirs_err)]
+        self._process = FORKING.Process(target=_trained, args=(code, str(work), *given), daemon=True)
+        self._process.start()
+        for connection in given:
+            connection.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("training", timeout)
+        return self.returncode
+
+    def communicate(self, timeout: float = 60) -> tuple[str, str]:
+        with self.stdout, self._stderr:  # a few lines each, so neither pipe is ever full
+            self.wait(timeout)
+            return self.stdout.read(), self._stderr.read()
+
+
+def _trained(code: str, work: str, out: Connection, err: Connection) -> None:
+    os.dup2(out.fileno(), 1)
+    os.dup2(err.fileno(), 2)
+    os.environ["SLT_WORK"] = work
+    os.chdir(ROOT)
+    torch.set_num_threads(1)
+    exec(compile(code, "training", "exec"), {"__name__": "__main__"})
+
+
+def wait_for_steps(process: subprocess.Popen[str] | Training, count: int) -> None:
     assert process.stdout is not None
     for _ in range(count):
         assert process.stdout.readline() == "step\n"
@@ -82,7 +144,7 @@ def result(work: Path) -> tuple[bytes, dict[str, Any]]:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[bytes, dict[str, Any]], int]:
     """What an undisturbed training leaves, and how many micro-batches it took."""
     work = tmp_path_factory.mktemp("whole")
-    out, err = start(TRAINING, work).communicate(timeout=120)
+    out, err = Training(work).communicate(timeout=120)
     assert "done 60" in out, err
     return result(work), out.count("step\n")
 
@@ -94,14 +156,14 @@ def test_training_stopped_in_mid_interval_goes_on_to_the_same_weights(
     tmp_path: Path, uninterrupted: tuple[tuple[bytes, dict[str, Any]], int], number: signal.Signals, code: int
 ) -> None:
     reference, steps = uninterrupted
-    process = start(TRAINING, tmp_path)
+    process = Training(tmp_path)
     wait_for_steps(process, 65)  # micro-batches: past the first validation, before the second
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     done = 65 + out.count("step\n")
     assert done < steps
-    out, err = start(TRAINING, tmp_path).communicate(timeout=120)
+    out, err = Training(tmp_path).communicate(timeout=120)
     assert "done 60" in out, err
     assert result(tmp_path) == reference
     repeated = done + out.count("step\n") - steps
@@ -110,7 +172,7 @@ def test_training_stopped_in_mid_interval_goes_on_to_the_same_weights(
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
-    process = start(TRAINING.replace("time.sleep(0.02)", "time.sleep(30)"), tmp_path)
+    process = Training(tmp_path, seconds=30)
     wait_for_steps(process, 1)
     process.terminate()
     with pytest.raises(subprocess.TimeoutExpired):
@@ -144,16 +206,16 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_second_writer_is_refused_and_told_who_holds_the_work(tmp_path: Path) -> None:
-    first = start(TRAINING.replace("time.sleep(0.02)", "time.sleep(30)"), tmp_path)
+    first = Training(tmp_path, seconds=30)
     wait_for_steps(first, 1)
-    second = start(TRAINING, tmp_path)
+    second = Training(tmp_path)
     _, err = second.communicate(timeout=60)
     assert second.returncode != 0
     assert "is making the same output of training" in err
     assert f"process {first.pid} " in err
     first.kill()
     first.communicate()
-    third = start(TRAINING, tmp_path)  # a killed holder holds nothing
+    third = Training(tmp_path)  # a killed holder holds nothing
     wait_for_steps(third, 3)
     third.kill()
     third.communicate()

@@ -106,7 +106,9 @@ class Watched:
 
     def _start(self) -> None:
         self._connection, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
+        # forked, after each hang and crash as well, from a process that has imported the readers' libraries and no more
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["slt.corpora.phoenix14t", "slt.features", "slt.targets", "slt.wikipedia"])
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
