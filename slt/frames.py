@@ -41,6 +41,7 @@ INDEX = "frames.json"
 SHORTER = 0.1  # of the annotated length: annotators' times and cuts at keyframes differ by less
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32()), ("frames", pa.list_(pa.binary()))])
 GROUP_BYTES = 32 * 2**20  # what a worker holds before it writes; also the unit in which a shard is read back
+LARGEST_GROUP = 2**31 - 1  # bytes: Arrow counts those of a list of binaries in 32 bits
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def make_shard(task: ShardTask) -> ShardRecord:
     counts: Counter[str] = Counter()
     with _ShardWriter(task.path, task.provenance) as shard:
         for clip, encoded in encoded_clips(task.clips, task.config):
+            encoded = _storable(encoded)
             if isinstance(encoded, DataError):
                 dropped.append((clip.split, clip.id, str(encoded)))
                 continue
@@ -140,6 +142,15 @@ def make_shard(task: ShardTask) -> ShardRecord:
         shard.record.update(splits=dict(counts), dropped=dropped, other_length=other_length)
     executed(task.path.parent, "shard", task.path.name)
     return _record(task.path, shard.record)
+
+
+def _storable(encoded: list[bytes] | DataError) -> list[bytes] | DataError:
+    if isinstance(encoded, DataError) or (size := sum(map(len, encoded))) <= LARGEST_GROUP:
+        return encoded
+    return DataError(
+        f"its {len(encoded)} frames take {size} bytes as JPEG, and a clip may have {LARGEST_GROUP}; cut it into"
+        " sentences, or raise frames.stride"
+    )
 
 
 def _other_length(clip: Clip, kept: int, stride: int) -> str | None:
@@ -241,9 +252,12 @@ class _ShardWriter:
         return self
 
     def add(self, name: str, encoded: list[bytes]) -> None:
+        size = sum(map(len, encoded))
+        if self._bytes + size > LARGEST_GROUP:
+            self._flush()
         self._ids.append(name)
         self._frames.append(encoded)
-        self._bytes += sum(map(len, encoded))
+        self._bytes += size
         self.record["clips"] += 1
         self.record["frames"] += len(encoded)
         if self._bytes >= GROUP_BYTES:

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from test_video import pictures, write_video
 
@@ -70,6 +71,26 @@ def test_bytes_do_not_depend_on_the_number_of_workers(manifest: Path, monkeypatc
     one = make_frames(CONFIG, manifest, Path("one"), NONE)
     monkeypatch.setenv("SLT_WORKERS", "2")
     assert make_frames(CONFIG, manifest, Path("two"), NONE) == one
+
+
+def test_a_row_group_stays_below_what_arrow_can_count_and_a_clip_above_it_is_dropped(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, clips_per_shard=8)
+    make_frames(config, manifest, Path("whole"), NONE)
+    whole = {row["id"]: row["frames"] for row in iter_rows(Path("whole/frames-00000.parquet"))}
+    sizes = {name: sum(map(len, encoded)) for name, encoded in whole.items()}
+    (longest,) = (name for name, size in sizes.items() if size == max(sizes.values()))
+    monkeypatch.setattr(frames_module, "LARGEST_GROUP", max(sizes.values()) - 1)
+    monkeypatch.setenv("SLT_WORK", "other")
+    index = make_frames(config, manifest, Path("parts"), {**NONE, "test": 1})
+    parts = pq.ParquetFile("parts/frames-00000.parquet").metadata
+    assert parts.num_row_groups > 1 and parts.num_rows == 7
+    assert {row["id"]: row["frames"] for row in iter_rows(Path("parts/frames-00000.parquet"))} == {
+        name: encoded for name, encoded in whole.items() if name != longest
+    }
+    (dropped,) = index["dropped"]
+    assert dropped["id"] == longest and "cut it into sentences, or raise frames.stride" in dropped["reason"]
 
 
 @pytest.mark.parametrize("value", ["two", "0", "-1"])
