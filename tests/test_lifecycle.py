@@ -68,10 +68,7 @@ FORKING.set_forkserver_preload(["pytest", "slt.training", "torch._dynamo"])  # t
 
 
 class Training:
-    """TRAINING in a process of its own, which is forked from one that has imported torch and no more.
-
-    As of ``subprocess.Popen`` what is used here.
-    """
+    """TRAINING in a process of its own, forked from one that has imported torch; used like a ``subprocess.Popen``."""
 
     def __init__(self, work: Path, seconds: float = 0.02) -> None:
         """``seconds`` are those that a micro-batch sleeps."""
