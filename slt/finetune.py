@@ -13,6 +13,7 @@ from slt.ctc import frames_needed
 from slt.decoding import Search, encode_clips, recognise
 from slt.gloss import encode_glosses
 from slt.losses import gloss_loss, gradient_cosine, sem_loss, text_loss
+from slt.metrics import Statistics
 from slt.models.pretrained_decoder import load_source
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import greedy_bleu, text_tensors
@@ -140,17 +141,12 @@ class Finetune:
             losses[TOO_SHORT] = batch[TOO_SHORT].sum().float(), 0.0
         return losses
 
-    def validate(self) -> dict[str, float]:
-        figures = {
-            "bleu": greedy_bleu(
-                self.model,
-                self.tokenizer,
-                self.search,
-                self.dev.texts,
-                clips=self.dev.features,
-                languages=self.dev.languages,
-            )
-        }
+    def validate(self) -> tuple[dict[str, float], Statistics | None]:
+        dev = self.dev
+        bleu = greedy_bleu(
+            self.model, self.tokenizer, self.search, dev.texts, clips=dev.features, languages=dev.languages
+        )
+        figures = {"bleu": bleu.value()}
         if predicts_sem(self.system):
             sems = encode_clips(self.model, self.dev.features, 64)
             figures.update(sem_figures(sems, self.dev.sems))
@@ -161,7 +157,7 @@ class Finetune:
             if all(line.split() for line in references):  # else there is no such figure, as in the evaluation
                 hypotheses = [" ".join(glosses) for glosses in recognise(self.model, self.dev.features, 64, beam=1)]
                 figures["wer"] = WER.statistics(hypotheses, references).value()
-        return figures
+        return figures, bleu
 
     def notes(self, run: Run) -> dict[str, Any]:
         """What training.json says about the data: what was cut, and clips that were too short for their glosses."""

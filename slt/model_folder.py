@@ -14,7 +14,7 @@ from slt.arrays import read_npy
 from slt.errors import DataError
 from slt.models.translator import SignTranslator
 from slt.store import read_json, replacing, write_json
-from slt.training import Run, plateaued
+from slt.training import Run, last_quarter, plateaued
 
 
 def save_model(folder: Path, model: SignTranslator, run: Run, select: str, notes: dict[str, Any]) -> None:
@@ -25,12 +25,14 @@ def save_model(folder: Path, model: SignTranslator, run: Run, select: str, notes
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model.cpu().save_pretrained(folder)
+    rise = last_quarter(run, f"dev_{select}")
     summary = {
         "steps": run.step,
         "best_step": run.best_step,
         f"best_dev_{select}": round(run.best, 4),
         "stopped_early": run.stopped_early,
         "plateaued": plateaued(run, f"dev_{select}"),
+        "last_quarter": rise.as_dict() if rise else None,
         **notes,
         "environment": environment(),
     }

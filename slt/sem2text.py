@@ -13,6 +13,7 @@ from slt.batching import pad_tokens, rng
 from slt.config.train import DecoderConfig, PretrainedDecoderConfig, Sem2textConfig
 from slt.decoding import Search, translate
 from slt.losses import text_loss
+from slt.metrics import BLEU_13A, Statistics
 from slt.models.pretrained_decoder import Source, load_source, take_decoder
 from slt.models.text_decoder import TextDecoder, sltr
 from slt.models.translator import SignTranslator, SignTranslatorConfig
@@ -73,11 +74,11 @@ class Sem2text:
         logits = self.model.decoder.logits(memory, mask, batch["inputs"])
         return {"loss_text": (text_loss(logits, batch["labels"], self.config.training.label_smoothing), 1.0)}
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> tuple[dict[str, float], Statistics | None]:
         bleu = greedy_bleu(
             self.model, self.tokenizer, self.search, self.dev_texts, sems=self.dev_sems, languages=self.dev_languages
         )
-        return {"bleu": bleu}
+        return {"bleu": bleu.value()}, bleu
 
 
 def chosen_sentences(sentences: Sentences, share: float, languages: Sequence[str] | None = None) -> Sentences:
@@ -115,12 +116,10 @@ def greedy_bleu(
     clips: list[np.ndarray] | None = None,
     sems: np.ndarray | None = None,
     languages: Sequence[str] | None = None,
-) -> float:
-    """Corpus BLEU (13a) of greedy translations, for early stopping; tables are made by the evaluate stage."""
-    from sacrebleu.metrics import BLEU
-
+) -> Statistics:
+    """BLEU (13a) of greedy translations, for early stopping; tables are made by the evaluate stage."""
     results = translate(model, tokenizer, search, clips=clips, sems=sems, what="dev", languages=languages)
-    return float(BLEU(force=True).corpus_score([result.sentences[0] for result in results], [texts]).score)
+    return BLEU_13A.statistics([result.sentences[0] for result in results], [[text] for text in texts])
 
 
 def new_decoder(

@@ -78,10 +78,10 @@ class Sign2sem:
         _, predicted = self.model.encode(self.batches.given(batch), batch["mask"])
         return {"loss_sem": (sem_loss(self.config.loss, predicted, batch["sems"]), 1.0)}
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> tuple[dict[str, float], None]:
         predicted = encode_clips(self.model, self.dev.features, 64)
         mse = float(np.square(predicted - self.dev.sems).mean())
-        return {**sem_figures(predicted, self.dev.sems), "mse": mse}
+        return {**sem_figures(predicted, self.dev.sems), "mse": mse}, None
 
 
 def new_encoder(

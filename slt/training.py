@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from slt import launch, lifecycle, ranks
 from slt.batching import epoch_batches
+from slt.bootstrap import Comparison, draw, paired_test
 from slt.config.train import TrainingConfig
 from slt.errors import ConfigError, DataError
+from slt.metrics import BLEU_13A, Statistics
 from slt.run_log import executed
 from slt.stage import device_name, progress
 from slt.store import replacing
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 AHEAD, THREADS = 4, 2
 """steps whose batches are made while a GPU computes, and by how many threads: more would wait for the interpreter"""
 PLATEAU = 0.02
-"""A run has plateaued when its last quarter raised the best dev score by at most this fraction."""
+"""Where a dev figure cannot be resampled: the fraction by which a plateau's last quarter may raise the best of it."""
 
 
 class Phase(Protocol):
@@ -54,8 +56,8 @@ class Phase(Protocol):
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         """Per loss: its sum over the micro-batch, and its weight in the total."""
 
-    def validate(self) -> dict[str, float]:
-        """Figures on dev; ``select`` is one of them."""
+    def validate(self) -> tuple[dict[str, float], Statistics | None]:
+        """Figures on dev, of which ``select`` is one, and where that is BLEU its statistics."""
 
 
 @dataclass
@@ -69,6 +71,8 @@ class Run:
     stopped_early: bool = False
     sums: dict[str, list[float]] = field(default_factory=dict)
     """each loss at every step since the last validation"""
+    bleu: dict[int, Tensor] = field(default_factory=dict)
+    """each validation's BLEU statistics of the dev sentences, where the phase selects by BLEU"""
 
     def scores(self, series: str) -> list[tuple[int, float]]:
         return [(step, value) for step, name, value in self.curves if name == series]
@@ -276,8 +280,10 @@ def _agreed(number: int | None, stopped_early: bool) -> tuple[int, bool]:
 
 def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, work: Path) -> None:
     model.eval()
-    figures = phase.validate()
+    figures, bleu = phase.validate()
     run.curves += [(run.step, f"dev_{name}", value) for name, value in figures.items()]
+    if bleu is not None:
+        run.bleu[run.step] = torch.from_numpy(bleu.values)
     log.info("step %d: %s", run.step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     if figures[phase.select] > run.best:
         run.best, run.best_step = figures[phase.select], run.step
@@ -286,11 +292,37 @@ def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, 
     run.stopped_early = config.patience is not None and since >= config.patience
 
 
+def last_quarter(run: Run, series: str) -> Comparison | None:
+    """What the last quarter of the steps added to the best dev BLEU: a paired bootstrap over the dev sentences.
+
+    Negative where the best came before. The interval is of which sentences are in dev; that either side is the best
+    of several validations, it does not know. None without statistics, or when a side had no validation.
+    """
+    before, after = _sides(run, series)
+    if not run.bleu or not before or not after:
+        return None
+    best, late = (Statistics(BLEU_13A, run.bleu[max(side)[1]].numpy(), 1) for side in (before, after))
+    return paired_test(late, best, draw(best.n))
+
+
 def plateaued(run: Run, series: str) -> bool:
-    """Whether the last quarter of the steps raised the best dev score by at most PLATEAU of it."""
-    scores = run.scores(series)
-    earlier = [value for step, value in scores if step <= 0.75 * run.step]
-    return bool(earlier) and run.best - max(earlier) <= PLATEAU * abs(run.best)
+    """Whether the last quarter of the steps did not raise the best dev score.
+
+    By more than chance, where it is BLEU: the interval of :func:`last_quarter` begins above 0. Else by PLATEAU of it.
+    """
+    rise = last_quarter(run, series)
+    if rise is not None:
+        return rise.low <= 0
+    before, _ = _sides(run, series)
+    return bool(before) and run.best - max(before)[0] <= PLATEAU * abs(run.best)
+
+
+def _sides(run: Run, series: str) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+    """The scores of the first three quarters of the steps and of the last one, each with its step."""
+    before, after = list[tuple[float, int]](), list[tuple[float, int]]()
+    for step, value in run.scores(series):
+        (before if step <= 0.75 * run.step else after).append((value, step))
+    return before, after
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ class Tsdae:
         return {"loss_text": (self._loss(batch, self.config.training.label_smoothing), 1.0)}
 
     @torch.inference_mode()
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> tuple[dict[str, float], None]:
         # not how often a noised sentence finds its own: an untrained encoder, a bag of random vectors, does that best
         device, total, count = next(self.model.parameters()).device, 0.0, 0
         for start in range(0, len(self.dev), BATCH):
@@ -101,7 +101,7 @@ class Tsdae:
             batch = {key: value.to(device) for key, value in self._tensors(whole, draws).items()}
             total += float(self._loss(batch, label_smoothing=0.0))
             count += sum(map(len, whole))
-        return {"likelihood": -total / count}
+        return {"likelihood": -total / count}, None
 
     def _tensors(self, whole: list[list[int]], draws: list[np.random.Generator]) -> dict[str, Tensor]:
         """What the encoder sees of these sentences, and what the decoder has to write."""

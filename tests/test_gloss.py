@@ -349,7 +349,7 @@ def test_a_dev_split_without_gloss_has_no_error_rate() -> None:
     config = phase(STILL, 4).config
     dev = clip_set("dev", [*LINES[:5], None])
     learner = Finetune(model, tokenizer, SYSTEM, config, "mse", 64, 30, clip_set(), dev, 1)
-    assert "wer" not in learner.validate()
+    assert "wer" not in learner.validate()[0]
 
 
 def evaluated(work: Path, dev_lines: list[Any] = LINES) -> list[Record]:

@@ -77,7 +77,8 @@ def fake_run(root: Path, several: bool = False) -> RunConfig:
     for number, (name, (skill, baseline)) in enumerate(ROWS.items()):
         records = fake_records(skill, several=several)
         sems = fake_sems(records, skill) if number else None
-        training = {"steps": 600, "best_step": 500, "plateaued": number != 2}
+        rise = {"difference": 0.5 * number - 0.4, "low": 0.5 * number - 0.9, "high": 0.5 * number + 0.1}
+        training = {"steps": 600, "best_step": 500, "plateaued": number != 2, "last_quarter": rise}
         info = Info(
             dataset="demo",
             teacher="minilm",
@@ -242,7 +243,10 @@ def test_the_report_says_what_a_reader_must_know(run: RunConfig) -> None:
     assert "[^" in rows["b-pipeline"].split("|")[1]
     assert "not gloss-free: its features come from efficientnet" in report
     assert "[^" not in rows["c-multitask"].split("|")[1]
-    assert "dev score still rising" in report
+    trained = next(block for block in report.split("\n\n") if "last quarter |" in block).splitlines()
+    assert [line.rstrip(" |").endswith("+0.10 [-0.40, +0.60]") for line in trained if "b-pipeline" in line] == [True]
+    assert ["+0.60 [+0.10, +1.10][^" in line for line in trained if "c-multitask" in line] == [True]
+    assert "dev BLEU still rose in the last quarter of the steps, by more than chance" in report
     for signature in ("tok:13a", "tok:none", "nc:6", "bs:200|seed:12345"):
         assert signature in report
     for line in report.splitlines():

@@ -3,17 +3,22 @@
 import json
 import math
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.significance import _bootstrap_resample
 from torch import Tensor, nn
 
 from slt.config.train import TrainingConfig
 from slt.errors import DataError
-from slt.training import Run, _accumulate, _StepBatches, _Steps, plateaued, schedule, train
+from slt.metrics import BLEU_13A, Statistics
+from slt.training import Run, _accumulate, _StepBatches, _Steps, last_quarter, plateaued, schedule, train
 
 
 def config(**changes: Any) -> TrainingConfig:
@@ -53,18 +58,18 @@ class Regression:
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         return {"loss": ((self.model(batch["x"]) - batch["y"]).square().sum(), 1.0)}
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> tuple[dict[str, float], Statistics | None]:
         self.validations += 1
         with torch.no_grad():
-            return {"score": -float((self.model(self.x) - self.y).square().mean())}
+            return {"score": -float((self.model(self.x) - self.y).square().mean())}, None
 
 
 def test_loss_falls_and_the_best_weights_are_returned(tmp_path: Path) -> None:
     phase = Regression(dropout=0.0)
-    before = phase.validate()["score"]
+    before = phase.validate()[0]["score"]
     run = train(phase, config(max_steps=60, lr=0.03), 0, tmp_path)
     assert run.best > before / 4
-    assert phase.validate()["score"] == pytest.approx(run.best)
+    assert phase.validate()[0]["score"] == pytest.approx(run.best)
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
@@ -73,7 +78,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(tmp_path: Path, kille
     reference = train(whole, config(), 0, tmp_path / "whole")
 
     class Killed(Regression):
-        def validate(self) -> dict[str, float]:
+        def validate(self) -> tuple[dict[str, float], Statistics | None]:
             if self.validations == killed_at:
                 raise KeyboardInterrupt
             return super().validate()
@@ -132,9 +137,9 @@ def test_a_loss_that_is_no_number_stops_with_its_step(tmp_path: Path) -> None:
 
 def test_patience_stops_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     class Stuck(Regression):
-        def validate(self) -> dict[str, float]:
+        def validate(self) -> tuple[dict[str, float], Statistics | None]:
             self.validations += 1
-            return {"score": -float(self.validations)}
+            return {"score": -float(self.validations)}, None
 
     run = train(Stuck(), config(max_steps=90, patience=2), 0, tmp_path)
     assert (run.step, run.best_step, run.stopped_early) == (9, 3, True)
@@ -147,9 +152,65 @@ def test_schedule_warms_up_and_ends_at_zero() -> None:
 
 
 def test_plateau_looks_at_the_last_quarter() -> None:
-    rising = Run(step=100, best=40.0, curves=[(s, "dev_bleu", s * 0.4) for s in (25, 50, 75, 100)])
-    flat = Run(step=100, best=30.3, curves=[(25, "dev_bleu", 20.0), (75, "dev_bleu", 30.0), (100, "dev_bleu", 30.3)])
-    assert not plateaued(rising, "dev_bleu") and plateaued(flat, "dev_bleu")
+    rising = Run(step=100, best=40.0, curves=[(s, "dev_mse", s * 0.4) for s in (25, 50, 75, 100)])
+    flat = Run(step=100, best=30.3, curves=[(25, "dev_mse", 20.0), (75, "dev_mse", 30.0), (100, "dev_mse", 30.3)])
+    assert not plateaued(rising, "dev_mse") and plateaued(flat, "dev_mse")
+    assert last_quarter(flat, "dev_mse") is None
+
+
+def test_a_rise_of_dev_bleu_in_the_last_quarter_is_that_of_the_best_before_and_after_with_sacrebleus_interval() -> None:
+    """Each side is the best of its validations, as sacrebleu's own resampling of the two outputs has them."""
+    words = re.findall(r"\w+", "the rain in the north will turn to snow over night and clear up later")
+    references = [" ".join(words[i % 7 :] + words[: i % 5]) for i in range(40)]
+
+    def written(right: int) -> list[str]:
+        return [text if i * 7 % 40 < right else "it snows in the north over night" for i, text in enumerate(references)]
+
+    run, right = Run(step=100), {20: 12, 40: 25, 75: 20, 80: 26, 100: 22}
+    for step, count in right.items():
+        statistics = BLEU_13A.statistics(written(count), [[reference] for reference in references])
+        run.bleu[step] = torch.from_numpy(statistics.values)
+        run.curves.append((step, "dev_bleu", statistics.value()))
+        run.best = max(run.best, statistics.value())
+    rise = last_quarter(run, "dev_bleu")
+    bleu = BLEU(force=True)
+    scores = [bleu.corpus_score(written(count), [references]).score for count in (26, 25)]
+    resampled = [
+        [
+            score.score
+            for score in _bootstrap_resample(bleu._extract_corpus_statistics(written(c), [references]), bleu)[1]
+        ]
+        for c in (26, 25)
+    ]
+    differences = np.sort(np.subtract(*resampled))
+    assert rise is not None and rise.difference == pytest.approx(scores[0] - scores[1]) and rise.difference > 0
+    assert (rise.low, rise.high) == pytest.approx((differences[25], differences[-26]), abs=1e-4)
+    assert rise.low <= 0 and plateaued(run, "dev_bleu")
+    run.bleu[100] = torch.from_numpy(BLEU_13A.statistics(written(36), [[text] for text in references]).values)
+    run.curves[-1] = (100, "dev_bleu", 90.0)
+    assert not plateaued(run, "dev_bleu")
+    run.curves = run.curves[-2:]
+    assert last_quarter(run, "dev_bleu") is None and not plateaued(run, "dev_bleu")
+
+
+def test_a_resumed_run_knows_what_was_written_at_the_validations_before(tmp_path: Path) -> None:
+    class Writes(Regression):
+        def validate(self) -> tuple[dict[str, float], Statistics]:
+            figures, _ = super().validate()
+            if self.validations == self.killed_at:
+                raise KeyboardInterrupt
+            hypothesis = "a b c d e f g h"[: 2 * (4 + self.validations) - 1]
+            return figures, BLEU_13A.statistics([hypothesis] * 2, [["a b c d e f g h"]] * 2)
+
+        killed_at = 3
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Writes(), config(), 0, tmp_path)
+    resumed = Writes()
+    resumed.killed_at = 0
+    run = train(resumed, config(), 0, tmp_path)
+    assert list(run.bleu) == [3, 6, 9, 12]
+    assert run.bleu[6].tolist() == BLEU_13A.statistics(["a b c d e f"] * 2, [["a b c d e f g h"]] * 2).values.tolist()
 
 
 def test_the_run_log_counts_every_step_of_every_attempt(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_vector_tells_what_the_decoder_has_to_write(tmp_path: Path) -> None:
     tokens = train_tokenizer(SENTENCES, 400)
     ids = {"pad": tokens.pad_token_id, "bos": tokens.bos_token_id, "eos": tokens.eos_token_id}
     phase = Tsdae(Denoiser(32, recipe, len(tokens), ids), tokens, recipe, SENTENCES[:16], SENTENCES[:16])
-    start = phase.validate()["likelihood"]
+    start = phase.validate()[0]["likelihood"]
     run = train(phase, dataclasses.replace(recipe.training, lr=5e-3, max_steps=300, validate_every=300), 1, tmp_path)
     assert run.best > start + 2
     whole = phase.dev
