@@ -12,6 +12,11 @@ from typing import Any
 from slt.store import read_json
 
 
+def _line(system: str, values: list[float], form: str) -> str:
+    cells = [f"{value:{form}}" for value in [*values, mean(values)]]
+    return f"| {system} | " + " | ".join(cells) + f" | {stdev(values):.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
@@ -36,9 +41,23 @@ def main() -> None:
         "|---|" + "---:|" * (len(seeds) + 2),
     ]
     for system, rows in systems.items():
-        values = [rows[seed]["scores"]["test"]["model"]["bleu"]["value"] for seed in seeds]
-        cells = [f"{value:.2f}" for value in values]
-        lines.append(f"| {system} | " + " | ".join(cells) + f" | {mean(values):.2f} | {stdev(values):.2f} |")
+        lines.append(_line(system, [rows[seed]["scores"]["test"]["model"]["bleu"]["value"] for seed in seeds], ".2f"))
+    rises = {
+        system: [rows[seed]["training"]["last_quarter"]["difference"] for seed in seeds]
+        for system, rows in systems.items()
+    }
+    every = [rise for values in rises.values() for rise in values]
+    told = sum(row["training"]["last_quarter"]["low"] > 0 for rows in systems.values() for row in rows.values())
+    lines += [
+        "",
+        "What the last quarter of the steps added to the best dev BLEU (each run's interval stands in its table):",
+        "",
+        *lines[-len(systems) - 2 : -len(systems)],
+        *(_line(system, values, "+.2f") for system, values in rises.items()),
+        "",
+        f"Over all {len(every)} runs {mean(every):+.2f} ± {stdev(every) / len(every) ** 0.5:.2f} (standard error);"
+        f" {told} rose by more than chance.",
+    ]
     if once:
         lines += ["", f"Run with one seed only: {', '.join(once)}."]
     arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
