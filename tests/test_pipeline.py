@@ -92,7 +92,8 @@ def copy_tree(folder: Path) -> None:
 def make_clone(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     """A stranger's clone with miniature parameters, further ones changed at will, and none of our results."""
     copy_tree(folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    committed = yaml.safe_load((folder / "params.yaml").read_text())
+    params = {name: committed[name] for name in ("run", "demo")}  # DVC reads the file once a stage, so a short one
     for key, value in {**MINIATURE, **(changes or {})}.items():
         put(params["demo"], key, value)
     given = params["run"]["rows"]
