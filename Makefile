@@ -65,7 +65,8 @@ benchmarks: env
 	$(BIN)/python benchmarks/safety_cost.py
 
 # Real signing: 74 How2Sign clips and a cut of the English Wikipedia, which must lie below $SLT_RAW (data/raw).
-# An experiment, so that the committed parameters and the demo's lock stay as they are.
+# An experiment (this target and those below): the workspace holds its parameters and results afterwards, git the committed
+# ones; `git checkout params.yaml dvc.lock metrics && dvc checkout` brings those back.
 H2S := dataset: how2sign_sample, teacher: minilm
 how2sign-sample: env
 	$(BIN)/dvc exp run -S 'run.datasets=[how2sign_sample]' \
