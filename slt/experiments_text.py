@@ -28,7 +28,7 @@ TEXTS = {
         "Low resource: teacher and decoder from little monolingual text",
         "What is left when nothing pretrained knows the language: a small teacher is trained from scratch by denoising"
         " (TSDAE) on a nested share of the monolingual sentences, sem2text on the same share, and the sign encoder on"
-        " that teacher's SEMs. Differences are to the first share.",
+        " that teacher's SEMs. Differences are to the line without one, in the same system.",
         "The budgets of steps are the same, so small shares are read many times. The parallel clips stay all; targets"
         " of other shares lie in other spaces, so that ceilings and cosines of two rows compare decoders and teachers"
         " at once. Where `sem2text.train_text` is on, the corpus' own text stays in all rows.",
@@ -84,7 +84,7 @@ TEXTS = {
     "monolingual": Text(
         "Monolingual text: how much of it sem2text needs",
         "The ceiling and the translations when sem2text is trained on nested shares of the monolingual sentences."
-        " Differences are to the first share.",
+        " Differences are to the line without one, in the same system.",
         "The budget of steps is the same, so small shares are read many times. Where `sem2text.train_text` is on, the"
         " corpus' own text stays in all rows, and its weight grows as the share falls. The vocabulary is learnt anew"
         " for each share.",
