@@ -66,7 +66,7 @@ benchmarks: env
 
 # Real signing: 74 How2Sign clips and a cut of the English Wikipedia, which must lie below $SLT_RAW (data/raw).
 # An experiment, as `rehearsal` and `seeds` are: the workspace holds its parameters and results afterwards, git the committed
-# ones; `git checkout params.yaml dvc.lock metrics && dvc checkout` brings those back.
+# ones; `git checkout HEAD params.yaml dvc.lock metrics && dvc checkout` brings those back.
 H2S := dataset: how2sign_sample, teacher: minilm
 how2sign-sample: env
 	$(BIN)/dvc exp run -S 'run.datasets=[how2sign_sample]' \
