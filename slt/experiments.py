@@ -19,6 +19,7 @@ from slt.experiments_axes import (
     backbone_axis,
     clips_axis,
     corpus_axis,
+    decoder_axis,
     languages_axis,
     loss_axis,
     pool_axis,
@@ -129,10 +130,11 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
             labels = {axis.name: setting.label for axis, setting in zip(experiment.axes, point, strict=True)}
             values = {key: value for setting in point for key, value in setting.values.items()}
             used = next((setting.teacher for setting in point if setting.teacher), teacher)
+            writes = next((setting.decoder for setting in point if setting.decoder), decoder)
             corpus = next((setting.corpus for setting in point if setting.corpus), dataset)
             if choice.seeds:
                 values |= {"sign2sem.seed": seed, "sem2text.seed": seed}
-            rows, added = _rows(params, corpus, systems, used, decoder, seed)
+            rows, added = _rows(params, corpus, systems, used, writes, seed)
             planned.append(
                 Trial(
                     name=_name(*named, *labels.values(), f"seed{seed}"),
@@ -140,10 +142,10 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
                     labels=labels,
                     seed=seed,
                     teacher=used,
-                    decoder=decoder,
+                    decoder=writes,
                     overrides=(
                         *choice.overrides,
-                        *_run_overrides(params, corpus, dataset, used, decoder),
+                        *_run_overrides(params, corpus, dataset, used, writes),
                         *added,
                         *_set(params, corpus, values),
                     ),
@@ -265,6 +267,7 @@ EXPERIMENTS = {
         Experiment("loss", TEXTS["loss"], (loss_axis(),), SEM_SYSTEMS),
         Experiment("monolingual", TEXTS["monolingual"], (share_axis(),), ("sign2semtext",), ceiling=True),
         Experiment("teachers", TEXTS["teachers"], (teacher_axis(),), SEM_SYSTEMS, ceiling=True),
+        Experiment("decoders", TEXTS["decoders"], (decoder_axis(),), ceiling=True),
         Experiment("transfer", TEXTS["transfer"], (corpus_axis(),), SEM_SYSTEMS, plots="recall@1"),
         Experiment(
             "low-resource",

@@ -25,7 +25,8 @@ class Setting:
     label: str
     values: dict[str, Any]
     teacher: str | None = None
-    """for the axis of teachers, which is no parameter but an entry of `run`"""
+    """for the axis of teachers, which is no parameter but an entry of `run`; likewise ``decoder``"""
+    decoder: str | None = None
     corpus: str | None = None
     """for the axis of corpora: the dataset that is trained on"""
 
@@ -144,6 +145,13 @@ def teacher_axis() -> Axis:
         return Setting(_one_of("teacher", value, list(lookup(params, f"{dataset}.teachers"))), {}, teacher=value)
 
     return Axis("teacher", lambda params, dataset: list(lookup(params, f"{dataset}.teachers")), read)
+
+
+def decoder_axis() -> Axis:
+    def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
+        return Setting(_one_of("decoder", value, list(lookup(params, f"{dataset}.decoders"))), {}, decoder=value)
+
+    return Axis("decoder", lambda params, dataset: list(lookup(params, f"{dataset}.decoders")), read)
 
 
 def loss_axis() -> Axis:

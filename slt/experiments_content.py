@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from slt.errors import ConfigError, DataError, StoreError
-from slt.evaluations import SPLITS, Evaluation
+from slt.evaluations import SEM_SPLIT, SPLITS, Evaluation
 from slt.experiments import Choice, Experiment, Trial
+from slt.sem_alignment import recall_test
 from slt.store import read_json
 from slt.tables import check_comparable, compare, main_condition
 
@@ -121,21 +122,33 @@ def _of_languages(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _comparison(experiment: Experiment, result: Result, name: str, first: Result) -> dict[str, Any] | None:
-    """The paired test on test against what the experiment says; None for that itself."""
+    """The paired test on test against what the experiment says; None for that itself.
+
+    Where systems are compared, ``second`` is the test against the second of them, which a third one has beside.
+    """
+    extra: dict[str, Any] = {}
     if experiment.against == "system":
-        other = next(iter(result.evaluations))
-        if other == name:
+        others = list(result.evaluations)
+        place = others.index(name)
+        if place == 0:
             return None
-        label, baseline = other, result.evaluations[other]
+        label, baseline = others[0], result.evaluations[others[0]]
+        if place > 1:
+            system, second = result.evaluations[name], result.evaluations[others[1]]
+            check_comparable([system, second])
+            extra["second"] = {"baseline": others[1], **_paired(system, second)}
     else:
         if result.trial.name == first.trial.name:
             return None
         label, baseline = ", ".join(first.trial.labels.values()), first.evaluations[name]
     system = result.evaluations[name]
     check_comparable([system, baseline])
+    if system.sems is not None and baseline.sems is not None:
+        clips, theirs = (one.select(SEM_SPLIT, "model") for one in (system, baseline))
+        extra["recall_at_1"] = recall_test(clips, system.sems, theirs, baseline.sems, system.scores["interval"])
     languages = sorted({record.language for record in system.records if record.language is not None})
     parts = {language: _paired(system, baseline, language) for language in languages}
-    return {"baseline": label, **_paired(system, baseline), **({"languages": parts} if parts else {})}
+    return {"baseline": label, **_paired(system, baseline), **extra, **({"languages": parts} if parts else {})}
 
 
 def _paired(system: Evaluation, baseline: Evaluation, language: str | None = None) -> dict[str, Any]:

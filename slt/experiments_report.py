@@ -49,6 +49,17 @@ class Line:
         spread = _over_seeds([test["difference"] for test in tests])
         return f"{spread['value']:+.2f} ± {spread['half_width']:.2f}", ""
 
+    def paired(self, kind: str) -> str:
+        """Cell of a further paired difference, ``second`` (in BLEU) or ``recall_at_1`` (in points); empty: none."""
+        found = [test for result in self.results if (test := (result["comparison"] or {}).get(kind))]
+        tests = [test["bleu"] if kind == "second" else test for test in found]
+        if not tests:
+            return ""
+        if len(tests) == 1:
+            return signed_difference(tests[0])
+        spread = _over_seeds([test["difference"] for test in tests])
+        return f"{spread['value']:+.2f} ± {spread['half_width']:.2f}"
+
     def retrieval(self, key: str) -> float | None:
         """Mean over seeds of a figure of retrieval by predicted SEM; None for a system that predicts none."""
         found = [result["retrieval"][key] for result in self.results if result["retrieval"]]
@@ -162,14 +173,25 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
     lines = lines_of(content)
     retrieves = any(line.retrieval("recall_at_1") is not None for line in lines)
     header = [*content["axes"], "system", "seeds", "dev BLEU", "test BLEU", "test chrF", "Δ test BLEU", "p"]
-    header += ["recall@1", "cosine"] if retrieves else []
+    seconds = {
+        comparison["second"]["baseline"]
+        for line in lines
+        for result in line.results
+        if "second" in (comparison := result["comparison"] or {})
+    }
+    header += [f"Δ to {second}" for second in seconds]
+    compared = any(line.paired("recall_at_1") for line in lines)
+    header += ["recall@1", *(["Δ recall@1"] if compared else []), "cosine"] if retrieves else []
     table = []
     for line in lines:
         scores = [score_cell(line.score(*key), notes) for key in (("dev", "bleu"), ("test", "bleu"), ("test", "chrf"))]
         cells = [*line.labels, _system(line, notes), str(len(line.results)), *scores, *line.difference()]
+        cells += [line.paired("second") for _ in seconds]
         if retrieves:
             recall, cosine = line.retrieval("recall_at_1"), line.retrieval("mean_cosine")
-            cells += ["" if recall is None else f"{recall:.1%}", "" if cosine is None else f"{cosine:.3f}"]
+            cells.append("" if recall is None else f"{recall:.1%}")
+            cells += [line.paired("recall_at_1")] if compared else []
+            cells.append("" if cosine is None else f"{cosine:.3f}")
         table.append([*cells, _steps(line, notes)])
     return markdown_table([*header, "steps"], table, words=len(content["axes"]) + 1)
 
@@ -188,12 +210,14 @@ def _steps(line: Line, notes: Notes) -> str:
 
 
 def _sem_map_table(content: dict[str, Any]) -> list[str]:
-    header = ["row", "alignment", "recall@1", "recall@5", "median rank", "sentences", "cosine", "cosine, others"]
+    header = ["row", "alignment", "recall@1", "Δ recall@1", "recall@5", "median rank", "sentences", "cosine"]
+    header.append("cosine, others")
     table = []
     for name, row in content["rows"].items():
         for alignment, f in row["alignments"].items():
             ranks = [
                 f"{f['recall_at_1']:.1%}",
+                signed_difference(f["recall_test"]) if f.get("recall_test") else "",
                 f"{f['recall_at_5']:.1%}",
                 f"{f['median_rank']:g}",
                 str(f["candidates"]),

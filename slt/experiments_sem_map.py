@@ -22,7 +22,7 @@ from slt.experiments_content import result_path
 from slt.feature_set import FeatureSet
 from slt.model_folder import load_model
 from slt.plots import MAP_LEAST, sem_plane
-from slt.sem_alignment import ALIGNMENTS, fit, map_figures
+from slt.sem_alignment import ALIGNMENTS, fit, map_figures, recall_test
 from slt.stage import device_name, progress
 from slt.store import write_json
 from slt.targets import Targets
@@ -71,7 +71,15 @@ def run_sem_map(params: Params, dataset: str, commit: str, label: str | None = N
             "seed": row.seed,
             "size": int(sems.true.shape[1]),
             "clips": {**clips, SEM_SPLIT: len(sems.ids)},
-            "alignments": {alignment: map_figures(records, each) for alignment, each in aligned.items()},
+            "alignments": {
+                alignment: {
+                    **map_figures(records, each),
+                    "recall_test": None
+                    if each is sems
+                    else recall_test(records, each, records, sems, evaluation.scores["interval"]),
+                }
+                for alignment, each in aligned.items()
+            },
             "planes": {alignment: _plane(aligned[alignment]) for alignment in MAPPED},
         }
         log.info("%s: %d test clips, %d alignments", name, len(sems.ids), len(aligned) - 1)

@@ -95,4 +95,12 @@ TEXTS = {
         "Two teachers differ in more than the languages they were trained on: size, training text, how full their space"
         " is. One set of rates serves all of them, and the dataset's were chosen with one of them.",
     ),
+    "decoders": Text(
+        "Decoders: text from true SEMs by each decoder",
+        "What a pretrained decoder brings over a new one: the corpus' sentences written from their true SEMs, after"
+        " the same sem2text with each decoder that the dataset names. Differences are to the first decoder.",
+        "Decoders differ in size and vocabulary, and each has the learning rate of its own entry; where an entry's"
+        " `training` also sets other steps or batches, the budgets differ: the column of steps tells. Translations"
+        " need not follow the ceiling; `--systems` adds them.",
+    ),
 }

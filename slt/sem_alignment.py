@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from slt.bootstrap import draw, paired_test
 from slt.diagnostics import retrieval
 from slt.errors import DataError
 from slt.evaluations import Record, Sems
-from slt.metrics import DIGITS
+from slt.metrics import DIGITS, MeanMetric
 
 Alignment = Literal["shift", "rotation"]
 ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
@@ -41,6 +42,37 @@ def modality_gap(predicted: np.ndarray, true: np.ndarray) -> float:
 def map_figures(records: Sequence[Record], sems: Sems) -> dict[str, Any]:
     """Retrieval and cosines as in the diagnostics, and the modality gap, of one split's SEMs."""
     return {**retrieval(records, sems), "modality_gap": round(modality_gap(sems.predicted, sems.true), DIGITS)}
+
+
+def found_first(records: Sequence[Record], sems: Sems) -> np.ndarray:
+    """Whether each clip's own sentence is the one nearest to its predicted SEM: what recall@1 is the share of.
+
+    Sentences and ties as in :func:`slt.diagnostics.retrieval`.
+    """
+    row = {clip: i for i, clip in enumerate(sems.ids)}
+    order = [row[record.id] for record in records]
+    first: dict[str, int] = {}
+    for record, i in zip(records, order, strict=True):
+        first.setdefault(record.reference, i)
+    own = np.array([list(first).index(record.reference) for record in records])
+    cosines = _unit(sems.predicted[order]) @ _unit(sems.true[list(first.values())]).T
+    return np.asarray((cosines >= cosines[np.arange(len(own)), own][:, None] - 1e-12).sum(1) == 1)
+
+
+def recall_test(
+    records: Sequence[Record], system: Sems, other: Sequence[Record], baseline: Sems, interval: dict[str, Any]
+) -> dict[str, Any]:
+    """Paired bootstrap of recall@1 in percent, ``system`` minus ``baseline``; ``interval`` as the evaluation has it.
+
+    Raises DataError when the two are of other clips.
+    """
+    if [record.id for record in records] != [record.id for record in other]:
+        raise DataError("recall@1 cannot be compared: the two were measured on other clips")
+    metric = MeanMetric("recall@1", "")
+    sides = [
+        metric.statistics((100.0 * found_first(*side)).tolist()) for side in ((records, system), (other, baseline))
+    ]
+    return paired_test(sides[0], sides[1], draw(len(records), **interval)).as_dict()
 
 
 def _unit(sems: np.ndarray) -> np.ndarray:

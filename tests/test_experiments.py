@@ -5,6 +5,7 @@ import json
 import math
 import shlex
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Choice, Trial, experi
 from slt.experiments_axes import SEEN_BY_THE_ENCODER
 from slt.experiments_content import Result, add_result, read_results, result_path
 from slt.experiments_report import Line, write_report
-from slt.experiments_run import overridden
+from slt.experiments_run import _same_stages, overridden
 from slt.scoring import score_folder
 from slt.store import read_json, write_json
 
@@ -39,6 +40,7 @@ VARIED = {
     "loss": {"sign2sem.loss"},
     "monolingual": {"sem2text.monolingual"},
     "teachers": set(),
+    "decoders": set(),
     "transfer": set(),
     "low-resource": {"sem2text.monolingual", "teachers.tsdae.model", "teachers.tsdae.trained.share"},
     "languages": {"parallel.languages"},
@@ -245,6 +247,89 @@ def test_the_table_holds_the_scores_and_the_paired_difference(folders: Path) -> 
     assert runs["demo-loss-cosine-seed1"]["command"].startswith(
         "dvc exp run --temp -n demo-loss-cosine-seed1 -S demo.x=1"
     )
+
+
+def test_decoders_are_compared_on_the_same_true_sems() -> None:
+    params = copy.deepcopy(PARAMS)
+    params["demo"]["decoders"]["other"] = params["demo"]["decoders"]["sltr"]
+    first, second = planned("decoders", params=params)
+    assert [first.decoder, second.decoder] == ["sltr", "other"] == [t.labels["decoder"] for t in (first, second)]
+    assert second.stages == ("ceiling@demo-minilm-other",)
+    assert "+run.sem2text.demo-minilm-other={dataset: demo, teacher: minilm, decoder: other}" in second.overrides
+
+
+def test_of_three_systems_the_third_is_also_held_against_the_second(folders: Path) -> None:
+    names = {"sign2text": "a-text", "sign2sem2text": "b-pipeline", "sign2semtext": "c-multitask"}
+    evaluations = {system: read_evaluation(paths.evaluation_dir(row)) for system, row in names.items()}
+    content = read_results("learning-curve", "demo", Choice())
+    trial = Trial(
+        "demo-learning-curve-20-seed1", "demo", {"clips": "20"}, 1, "minilm", "sltr", (), names, False, "demo"
+    )
+    result = Result(trial, "r" * 40, "c" * 40, evaluations)
+    add_result(content, EXPERIMENTS["learning-curve"], result, result)
+    write_json(result_path("learning-curve", "demo"), content)
+    found = {name: one["comparison"] for name, one in content["runs"][trial.name]["results"].items()}
+    assert found["sign2text"] is None and "second" not in found["sign2sem2text"]
+    second = found["sign2semtext"]["second"]
+    values = {name: one.scores["test"]["model"]["bleu"]["value"] for name, one in evaluations.items()}
+    assert second["baseline"] == "sign2sem2text"
+    assert second["bleu"]["difference"] == pytest.approx(values["sign2semtext"] - values["sign2sem2text"], abs=1e-5)
+    write_report()
+    lines = Path("docs/experiments.md").read_text().splitlines()
+    header = next(line for line in lines if line.startswith("| clips")).split("|")
+    last = next(line for line in lines if "| sign2semtext" in line).split("|")
+    shown = dict(zip([cell.strip() for cell in header], [cell.strip() for cell in last], strict=True))
+    assert shown["Δ to sign2sem2text"].startswith(f"{second['bleu']['difference']:+.2f} [")
+    assert shown["Δ test BLEU"].startswith(f"{found['sign2semtext']['bleu']['difference']:+.2f} [")
+
+
+def test_two_variants_that_predict_sems_are_compared_in_retrieval_too(folders: Path) -> None:
+    content = keep({"mse": "b-pipeline", "cosine": "c-multitask"})
+    low, high = (content["runs"][f"demo-loss-{loss}-seed1"]["results"]["sign2semtext"] for loss in ("mse", "cosine"))
+    test = high["comparison"]["recall_at_1"]
+    share = 100 * (high["retrieval"]["recall_at_1"] - low["retrieval"]["recall_at_1"])
+    assert test["difference"] == pytest.approx(share, abs=1e-3)
+    write_report()
+    text = Path("docs/experiments.md").read_text()
+    assert "Δ recall@1" in text and f"{test['difference']:+.2f} [{test['low']:+.2f}" in text
+
+
+def test_results_stay_when_no_stage_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new column of the report needs no training; other code, another command or another teacher's code does."""
+    monkeypatch.chdir(tmp_path)
+
+    def git(*arguments: str) -> str:
+        settings = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        return subprocess.run(["git", *settings, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    corpus: dict[str, Any] = {"desc": "one", "cmd": "corpus", "deps": ["stages/corpus.py", "data/raw"]}
+    targets: dict[str, Any] = {"desc": "two", "cmd": "targets", "deps": ["slt/targets.py"]}
+
+    def commit() -> str:
+        stages = {"corpus": corpus, "targets": {"matrix": {"x": [1]}, "do": targets}}
+        Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+        git("add", "-A")
+        git("commit", "-qm", "x", "--allow-empty")
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    for name in ("stages/corpus.py", "slt/targets.py", "slt/report.py", "slt/tsdae.py"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("1")
+    before = commit()
+    Path("slt/report.py").write_text("2")
+    corpus["desc"] = targets["desc"] = "other words"
+    commit()
+    assert _same_stages(before)
+    for name in ("stages/corpus.py", "slt/targets.py", "slt/tsdae.py"):
+        before = commit()
+        Path(name).write_text("2")
+        commit()
+        assert not _same_stages(before), name
+    before = commit()
+    targets["cmd"] = "targets again"
+    commit()
+    assert not _same_stages(before)
 
 
 def test_the_report_is_made_of_the_kept_files_alone(folders: Path) -> None:

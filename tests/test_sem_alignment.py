@@ -1,13 +1,15 @@
 """An alignment undoes what moved the SEMs, is no better than its fit, and the gap is that of the centroids."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
-from scipy.stats import ortho_group
+from scipy.stats import bootstrap, ortho_group
 
 from slt.errors import DataError
 from slt.evaluations import Record, Sems
-from slt.sem_alignment import fit, map_figures, modality_gap
+from slt.sem_alignment import fit, found_first, map_figures, modality_gap, recall_test
 
 RANDOM = np.random.default_rng(4)
 TRUE = RANDOM.normal(size=(60, 8))
@@ -57,3 +59,31 @@ def test_noise_cannot_be_aligned() -> None:
 def test_sems_that_do_not_pair_are_refused() -> None:
     with pytest.raises(DataError, match="needs pairs"):
         fit("shift", TRUE[:3], TRUE)
+
+
+def sems(predicted: np.ndarray) -> Sems:
+    return Sems(tuple(f"c{i}" for i in range(len(TRUE))), predicted, TRUE)
+
+
+@pytest.mark.parametrize("sentences", [60, 20])
+def test_recall_is_the_share_of_the_clips_found_first(sentences: int) -> None:
+    """With sentences that several clips share, and a constant prediction, whose ties find nothing."""
+    given = [dataclasses.replace(record, reference=f"{i % sentences}") for i, record in enumerate(records(60))]
+    for predicted in (TRUE + 1.5 * RANDOM.normal(size=TRUE.shape), np.zeros_like(TRUE)):
+        found = found_first(given, sems(predicted))
+        assert found.mean() == pytest.approx(map_figures(given, sems(predicted))["recall_at_1"], abs=1e-6)
+
+
+def test_a_difference_in_recall_has_scipys_paired_interval() -> None:
+    good, bad = (sems(TRUE + noise * RANDOM.normal(size=TRUE.shape)) for noise in (1.0, 1.6))
+    setting = {"resamples": 5000, "seed": 1, "confidence": 0.95}
+    test = recall_test(records(60), good, records(60), bad, setting)
+    sides = [100.0 * found_first(records(60), side) for side in (good, bad)]
+    assert test["difference"] == pytest.approx(sides[0].mean() - sides[1].mean()) and test["difference"] > 5
+    theirs = bootstrap(
+        sides, lambda x, y, axis: (x - y).mean(axis), paired=True, method="percentile", n_resamples=5000, rng=2
+    ).confidence_interval
+    assert (test["low"], test["high"]) == pytest.approx((theirs.low, theirs.high), abs=2)
+    assert recall_test(records(60), good, records(60), good, setting)["p_value"] == 1
+    with pytest.raises(DataError, match="other clips"):
+        recall_test(records(60), good, records(60)[::-1], bad, setting)
