@@ -38,6 +38,7 @@ from slt.workers import in_parallel, worker_count
 log = logging.getLogger("slt.frames")
 
 INDEX = "frames.json"
+NAMED = 3  # clips that a message names
 SHORTER = 0.1  # of the annotated length: annotators' times and cuts at keyframes differ by less
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32()), ("frames", pa.list_(pa.binary()))])
 GROUP_BYTES = 32 * 2**20  # what a worker holds before it writes; also the unit in which a shard is read back
@@ -97,13 +98,21 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     ]
     records = list(progress(_run(tasks), "frames", len(tasks), "shard"))
     index = {**_index(records, provenance), "precomputed": len(listed) - len(clips)}
+    if count := index["other_length"]["clips"]:
+        log.warning(
+            "%s: %d clips have another length than annotated: %s; check that their files are whole and the annotation "
+            "is theirs (%s counts them)",
+            manifest,
+            count,
+            _name(index["other_length"]["first"], count),
+            INDEX,
+        )
     for split in SPLITS:
         dropped = [clip for clip in index["dropped"] if clip["split"] == split]
         if len(dropped) > max_dropped[split]:
             raise DataError(
-                f"{len(dropped)} {split} clips do not decode, more than max_dropped.{split} = {max_dropped[split]}: "
-                + "; ".join(f"`{clip['id']}`: {clip['reason']}" for clip in dropped[:3])
-                + (" …" if len(dropped) > 3 else "")
+                f"{len(dropped)} {split} clips do not decode, more than corpus.max_dropped.{split} = "
+                f"{max_dropped[split]}: {_name(dropped, len(dropped))}; replace the files, or raise that number"
             )
     write_json(work / INDEX, index)
     for leftover in work.glob(".*.tmp"):  # of a worker that was killed while it wrote
@@ -111,6 +120,12 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     publish(work, out)
     log.info("%d clips, %d frames in %d shards", index["clips"], index["frames"], len(records))
     return index
+
+
+def _name(clips: list[dict[str, str]], count: int) -> str:
+    """The first of ``count`` clips with their reasons."""
+    named = "; ".join(f"`{clip['id']}`: {clip['reason']}" for clip in clips[:NAMED])
+    return named + (" …" if count > NAMED else "")
 
 
 def _run(tasks: list[ShardTask]) -> Iterator[ShardRecord]:

@@ -108,13 +108,31 @@ def test_stride_keeps_every_nth_frame(manifest: Path) -> None:
     assert index["other_length"]["clips"] == 0
 
 
-def test_a_clip_of_another_length_than_annotated_is_counted(manifest: Path) -> None:
+def test_a_clip_of_another_length_than_annotated_is_counted_and_warned_of(
+    manifest: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_frames(CONFIG, manifest, Path("out"), NONE)
+    assert "another length" not in caplog.text
     write_video(Path("data/raw/small/3.mp4"), pictures(6))
-    index = make_frames(CONFIG, manifest, Path("out"), NONE)
+    index = make_frames(replace(CONFIG, quality=94), manifest, Path("out"), NONE)
+    (line,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert line == (
+        f"{manifest}: 1 clips have another length than annotated: `clip3`: 6 frames kept, 8 annotated, stride 1; check "
+        "that their files are whole and the annotation is theirs (frames.json counts them)"
+    )
     assert index["other_length"] == {
         "clips": 1,
         "first": [{"split": "train", "id": "clip3", "reason": "6 frames kept, 8 annotated, stride 1"}],
     }
+
+
+def test_the_warning_of_other_lengths_names_three_clips(manifest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(5):
+        write_video(Path(f"data/raw/small/{i}.mp4"), pictures(3))
+    make_frames(CONFIG, manifest, Path("out"), NONE)
+    (line,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert "5 clips have another length" in line and "`clip2`: 3 frames kept, 7 annotated, stride 1 …; check" in line
+    assert "clip3" not in line
 
 
 @pytest.mark.parametrize(("seconds", "counted"), [(0.24, False), (0.28, False), (0.36, True)])
@@ -128,7 +146,10 @@ def test_a_clip_cut_short_of_its_annotated_seconds_is_counted(tmp_path: Path, se
 
 def test_a_clip_that_does_not_decode_fails_the_stage_by_name(manifest: Path) -> None:
     Path("data/raw/small/5.mp4").write_bytes(b"no video")
-    with pytest.raises(DataError, match=r"1 dev clips do not decode.*`clip5`: .*5\.mp4"):
+    message = (
+        r"1 dev clips do not decode, more than corpus\.max_dropped\.dev = 0: `clip5`: .*5\.mp4.*; replace the files, or"
+    )
+    with pytest.raises(DataError, match=message):
         make_frames(CONFIG, manifest, Path("out"), {"train": 9, "dev": 0, "test": 0})
     assert not Path("out").exists()
     index = make_frames(CONFIG, manifest, Path("out"), {"train": 0, "dev": 1, "test": 0})

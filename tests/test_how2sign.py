@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from test_video import pictures, write_video
 
-from slt.config.data import CorpusConfig, FramesConfig
+from slt.config.data import CorpusConfig, FeaturesConfig, FramesConfig
 from slt.corpora import read_corpus, report
-from slt.corpora.how2sign import mend, read_annotation
+from slt.corpora.how2sign import _signer, mend, read_annotation
 from slt.errors import ConfigError, DataError
 from slt.frames import make_frames
 from slt.manifest import SPLITS, write_manifest
 from slt.media import Header, read_header
+from slt.precomputed import make_precomputed
 from slt.store import file_sha256, iter_rows
 
 HEADER = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE\n"
@@ -139,7 +140,8 @@ def test_gaps_are_dropped_with_their_reason(corpus: Path) -> None:
     train = report(reading, config)["splits"]["train"]
     assert train["rows"] == 7 and train["dropped"] == 4
     assert train["dropped_by_reason"] == {"missing clip file": 1, "duplicate id": 2, "empty text": 1}
-    with pytest.raises(DataError, match="4 train clips were dropped"):
+    message = r"4 train clips were dropped, more than how2sign\.corpus\.max_dropped\.train = 3; .*; mend them, or raise"
+    with pytest.raises(DataError, match=message):
         report(reading, replace(config, max_dropped={"train": 3, "dev": 0, "test": 0}))
 
 
@@ -202,6 +204,39 @@ def test_one_clip_in_two_splits_is_refused_unless_asked_for(corpus: Path) -> Non
     assert reading.clips[0].fingerprint == f"sha256:{file_sha256(clip)}"
 
 
+def test_the_same_signing_under_another_name_in_two_splits_is_refused(corpus: Path) -> None:
+    line = row("cc_1", "Its words are others.").replace("cc-1-rgb_front", "aa-1-rgb_front")  # train's video and times
+    with (corpus / "how2sign_realigned_test.csv").open("a", encoding="utf-8") as file:
+        file.write(line)
+    (corpus / "test_rgb_front_clips/raw_videos/cc_1-1-rgb_front.mp4").write_bytes(b"cut elsewhere")
+    message = (
+        r"realigned_test\.csv: clip `cc_1-1-rgb_front` of test is clip `aa_0-1-rgb_front` of train, the same signing"
+    )
+    for options in ({}, {"hash_media": True}, {"text_only": True}):
+        with pytest.raises(DataError, match=message):
+            read_corpus(section(**options), "how2sign", corpus)
+    assert read_corpus(section(allow_same_clips_in_splits=True), "x", corpus).notes["same_clips_in_splits"] == 1
+
+
+def test_one_file_under_two_names_in_two_splits_is_refused_by_its_content(corpus: Path) -> None:
+    clips = [corpus / f"{split}_rgb_front_clips/raw_videos" for split in ("train", "test")]
+    shutil.copy(clips[0] / "aa_0-1-rgb_front.mp4", clips[1] / "cc_0-1-rgb_front.mp4")
+    assert len(read_corpus(section(), "how2sign", corpus).clips) == 5
+    with pytest.raises(DataError, match="`cc_0-1-rgb_front` of test is clip `aa_0-1-rgb_front` of train"):
+        read_corpus(section(hash_media=True), "how2sign", corpus)
+
+
+def test_the_signer_is_the_number_in_the_name(corpus: Path) -> None:
+    lines = ["zz_0-11-rgb_front\tOne.", "zz_1-5-rgb_side\tTwo.", "zz_2\tThree.", "zz_3-12-rgb_front\tFour."]
+    lines[2:2] = ["zz-8\tFive."]
+    content = "".join(f"{line}\n" for line in ["SENTENCE_NAME\tSENTENCE", *lines])
+    (corpus / "how2sign_realigned_train.csv").write_text(content, encoding="utf-8")
+    config = section(text_only=True)
+    reading = read_corpus(config, "how2sign", corpus)
+    assert [clip.signer for clip in reading.clips] == ["11", "5", None, None, None, "1", "1"]
+    assert report(reading, config)["splits"]["train"]["signers"] == {"11": 1, "5": 1, "unknown": 3}
+
+
 @pytest.mark.parametrize("text", ["Plain.", "café", "naïve – “quoted”", "Ã", "ñ"])
 def test_good_text_is_not_mended(text: str) -> None:
     assert mend(text) == text
@@ -214,6 +249,9 @@ def test_the_releases_own_files() -> None:
     test, mended_test = read_annotation(SHARED / "how2sign_realigned_test.csv")
     assert (len(val), len(test), mended_val, mended_test) == (1741, 2357, 2, 23)
     assert len({sentence.name for sentence in val}) == 1741
+    # 5 and 6 of the 9 signers of the release, and no name without a number
+    assert {_signer(sentence) for sentence in val} == {"1", "2", "3", "5", "8"}
+    assert {_signer(sentence) for sentence in test} == {"1", "2", "3", "5", "8", "10"}
     assert not any("â\x80" in sentence.text or '""' in sentence.text for sentence in val + test)
     sample, _ = read_annotation(SHARED / "clips.tsv")
     assert len(sample) == 74 and sum(sentence.frames or 0 for sentence in sample) == 12662
@@ -226,11 +264,11 @@ def timed(name: str, start: str, end: str, video: str = "vv-1-rgb_front") -> str
 @pytest.fixture
 def full_videos(corpus: Path) -> Path:
     """The release's full videos: one of four seconds at 25 frames per second for train, one of two for val and test."""
-    for split, count in (("train", 100), ("val", 50), ("test", 50)):
+    for split, count, start, end in (("train", 100, 0.5, 1.5), ("val", 50, 0.6, 1.6), ("test", 50, 0.7, 1.7)):
         folder = corpus / f"{split}_videos"
         folder.mkdir()
         write_video(folder / "vv-1-rgb_front.mp4", pictures(count, 64, 96))
-        content = HEADER + timed(f"{split}_0", "0.5", "1.5")
+        content = HEADER + timed(f"{split}_0", str(start), str(end))
         (corpus / f"how2sign_realigned_{split}.csv").write_text(content, encoding="utf-8")
     return corpus
 
@@ -272,7 +310,7 @@ def test_full_videos_are_cut_at_the_realigned_times(full_videos: Path, monkeypat
 
 
 def test_times_that_a_video_does_not_have_are_dropped_or_clamped_by_reason(
-    full_videos: Path, monkeypatch: pytest.MonkeyPatch
+    full_videos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(
         full_videos,
@@ -314,6 +352,8 @@ def test_times_that_a_video_does_not_have_are_dropped_or_clamped_by_reason(
     assert sorted(path.stem for path in read_headers) == ["vv-1-rgb_front"] * 3 + ["xx-1-rgb_front"]
     findings = report(reading, config)
     assert findings["notes"]["ends_clamped_to_video"] == {"clips": 1, "first": ["over"]}
+    line = "how2sign.corpus: 1 clips end past the end of their video and are cut there: `over`; check that their videos"
+    assert caplog.text.count(line) == 1
     assert findings["splits"]["train"]["dropped_by_reason"]["shorter than one frame"] == 2
 
 
@@ -343,6 +383,7 @@ def test_precomputed_features_are_a_source_of_their_own_or_beside_videos(full_vi
     assert first.video == ("raw:how2sign/train_videos/vv-1-rgb_front.mp4" if videos else "")
     assert (first.start, first.end) == ((0.5, 1.5) if videos else (None, None))
     assert first.fingerprint is not None and len(first.fingerprint.split()) == 1 + videos
+    assert reading.features == {"gloss_free": False}
     assert reading.dropped == [("train", "train_1", "missing feature file: train_1.npy")]
 
 
@@ -391,3 +432,28 @@ def test_the_releases_own_times(full_videos: Path, monkeypatch: pytest.MonkeyPat
     ((split, _, reason),) = reading.dropped
     assert (split, reason) == ("dev", "shorter than one frame: 0.02 s at 24 frames per second")
     assert len({clip.video for clip in reading.clips if clip.split == "test"}) == 184
+
+
+def test_features_count_as_the_published_ones_which_saw_gloss_unless_said_otherwise(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(corpus)
+    monkeypatch.delenv("SLT_WORK", raising=False)
+    for split, names in (("train", ("aa_0", "aa_1", "aa_2")), ("val", ("bb_0",)), ("test", ("cc_0",))):
+        (corpus / f"{split}_i3d").mkdir()
+        for name in names:
+            np.save(corpus / f"{split}_i3d" / f"{name}-1-rgb_front.npy", np.zeros((7, 8), np.float16))
+    gloss_free = FeaturesConfig("precomputed", "i3d", "avg", 1, "float32", gloss_free=True)
+    for told, known in ((None, False), (False, False), (True, True)):
+        caplog.clear()
+        config = section(clips={}, features=folders("i3d"), features_gloss_free=told)
+        reading = read_corpus(config, "how2sign", corpus)
+        assert reading.features == {"gloss_free": known}
+        assert ("set how2sign.corpus.options.features_gloss_free" in caplog.text) == (told is None)
+        write_manifest(Path("manifest.parquet"), reading.clips, reading.features)
+        if known:
+            assert make_precomputed(gloss_free, Path("manifest.parquet"), Path("features"))["clips"] == 5
+        else:
+            with pytest.raises(ConfigError, match=r"features\.gloss_free is true, but"):
+                make_precomputed(gloss_free, Path("manifest.parquet"), Path("features"))
+    assert read_corpus(section(), "how2sign", corpus).features is None

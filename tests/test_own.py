@@ -100,6 +100,36 @@ FULL = [
 ]
 
 
+def test_a_split_without_a_clip_names_its_table_and_what_to_do(raw: Path) -> None:
+    write(raw / "clips.tsv", MINIMAL.replace("2\tval", "2\ttrain"))
+    with pytest.raises(DataError) as caught:
+        report(read(raw), config())
+    assert str(caught.value) == (
+        f"mine.corpus: the dev split has no clip: no row of {raw}/clips.tsv belongs to it; add some there, or correct "
+        "mine.corpus.options"
+    )
+    for split, folder in (("train", "a"), ("dev", "b"), ("test", "gone")):
+        write(raw / f"{split}.csv", f"id,video,text\n{split},{folder}/v.mp4,Text\n")
+    reading = read(raw, manifest={split: f"raw:mine/{split}.csv" for split in ("train", "dev", "test")})
+    message = (
+        rf"the test split has no clip: all 1 rows of {raw}/test\.csv were dropped, the first `test`: missing .*; mend"
+    )
+    with pytest.raises(DataError, match=message):
+        report(reading, config())
+
+
+def test_ids_that_an_adapter_lets_stand_twice_are_named_with_their_files(raw: Path) -> None:
+    write(raw / "clips.tsv", MINIMAL)
+    reading = read(raw)
+    reading.clips.append(replace(reading.clips[0], split="test"))
+    message = rf"mine\.corpus: 1 clip ids stand twice, e\.g\. `1` in {raw}/clips\.tsv; make them unique there, or"
+    with pytest.raises(DataError, match=message):
+        report(reading, config())
+    reading.annotation = {}
+    with pytest.raises(DataError, match=r"`1` in the train split and the test split; make them .*slt/corpora/own\.py"):
+        report(reading, config())
+
+
 def test_a_copy_under_another_name_in_two_splits_is_found_by_its_hash(raw: Path) -> None:
     shutil.copy(raw / "videos/a/v.mp4", raw / "videos/a/copy.mp4")
     write(raw / "clips.tsv", MINIMAL + "4\tval\ta/copy.mp4\tx\n")
@@ -231,7 +261,7 @@ def test_bad_clips_are_dropped_with_their_reason(raw: Path) -> None:
     for (_, name, reason), expected in zip(reading.dropped, rows.values(), strict=True):
         assert reason.startswith(expected), name
     assert reading.rows == {"train": 17, "dev": 1, "test": 1}
-    with pytest.raises(DataError, match=r"16 train clips were dropped, more than max_dropped\.train = 9"):
+    with pytest.raises(DataError, match=r"16 train clips were dropped, more than mine\.corpus\.max_dropped\.train = 9"):
         report(reading, config())
     assert report(reading, replace(config(), max_dropped={"train": 16, "dev": 0, "test": 0}))
 

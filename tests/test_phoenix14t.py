@@ -197,7 +197,9 @@ def test_gaps_are_dropped_with_their_reason(release: Path) -> None:
     ]
     assert reading.notes["folders_without_annotation"] == 1
     assert report(reading, section())["splits"]["train"]["dropped"] == 5
-    with pytest.raises(DataError, match="5 train clips were dropped, more than"):
+    with pytest.raises(
+        DataError, match=r"5 train clips were dropped, more than phoenix14t\.corpus\.max_dropped\.train = 4"
+    ):
         report(reading, replace(section(), max_dropped={"train": 4, "dev": 0, "test": 0}))
 
 
@@ -238,6 +240,24 @@ def test_a_wrong_root_says_which_would_be_right(release: Path) -> None:
         read(release)
     with pytest.raises(ConfigError, match=r"phoenix14t\.corpus\.options\.rot`; did you mean `root`"):
         read(release, rot="x")
+
+
+def test_a_missing_split_is_named(release: Path) -> None:
+    shutil.move(annotation(release, "dev"), release / "kept")
+    message = r"PHOENIX-2014-T\.dev\.corpus\.csv: no such annotation, but its folder is there; unpack .* again"
+    with pytest.raises(DataError, match=message):
+        read(release)
+    shutil.move(release / "kept", annotation(release, "dev"))
+    shutil.rmtree(release / "features" / "fullFrame-210x260px" / "dev")
+    message = r"fullFrame-210x260px/dev: no such folder of dev frames; unpack .* or phoenix14t\.corpus\.options\.root"
+    with pytest.raises(DataError, match=message):
+        read(release)
+    frames_of(release, "dev", "other").mkdir(parents=True)
+    message = (
+        rf"phoenix14t\.corpus: the dev split has no clip: all 1 rows of {annotation(release, 'dev')} were dropped, "
+    )
+    with pytest.raises(DataError, match=message + f"the first `{NAMES['dev'][0]}`: missing folder; mend them"):
+        report(read(release), section())
 
 
 def test_a_fingerprint_changes_with_the_frames(release: Path) -> None:

@@ -326,6 +326,23 @@ def test_many_shards_are_one_set(manifest: Path, monkeypatch: pytest.MonkeyPatch
     assert all(np.array_equal(cut.get(name), whole.get(name)) for name in cut.ids)
 
 
+def test_features_of_another_length_than_their_record_says_are_counted_and_named(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read().notes["other_length"] == {"clips": 0, "first": []}
+    assert "another number" not in caplog.text
+    content = [record("train", i) for i in range(4)]
+    content[1]["num_frames"] = 9
+    content[2]["num_frames"] = "many"  # no number: nothing to hold the features against
+    del content[3]["num_frames"]
+    write(raw / "phoenix14t.pami0.train", content)
+    reading = read()
+    named = "01April_2010_Thursday_heute-train1: 4 rows of features, num_frames says 9"
+    assert reading.notes["other_length"] == {"clips": 1, "first": [named]}
+    assert f"phoenix14t: 1 clips have another number of features than frames: {named}; check that" in caplog.text
+    assert len(reading.clips) == 7
+
+
 def test_features_that_saw_gloss_cannot_be_called_gloss_free(manifest: Path) -> None:
     claimed = FeaturesConfig("precomputed", "pami0", "avg", 1, "float32", gloss_free=True)
     with pytest.raises(ConfigError, match=r"gloss_free is true, but the training of these features saw gloss"):

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from slt.config.data import CorpusConfig
+from slt.corpora import read_corpus, report
 from slt.demo import rehearsal
 from slt.demo.avatar import render
 from slt.demo.gloss_signs import BODIES, cast, invent, tokens
@@ -83,6 +85,25 @@ def test_the_pipeline_s_own_reader_takes_a_clip_in_its_colours(annotation: Path,
     assert 15 <= 1 + len(rest) <= 60
     np.testing.assert_allclose(first[:6].mean(axis=(0, 1)), BODIES[0].background, rtol=0.15)  # RGB, not BGR
     assert first[0, 0, 2] > first[0, 0, 0]
+
+
+def test_the_release_s_own_adapter_reads_it(annotation: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rehearse(annotation, out, frame_counts=frame_counts(annotation), look=SMALL, workers=1)
+    config = CorpusConfig("phoenix14t", "de", "gsg", dict.fromkeys(SPLITS, 0), {"root": str(out)})
+    reading = read_corpus(config, "rehearsed", tmp_path / "corpus")
+    expected = []
+    for split in SPLITS:
+        lines = (annotation / f"PHOENIX-2014-T.{split}.corpus.csv").read_text(encoding="utf-8").splitlines()
+        for i, line in enumerate(lines[1:]):
+            name, _, _, _, speaker, orth, translation = line.split("|")
+            expected.append((split, name, f"{translation} .", orth, speaker, 12 + i))
+    assert [(c.split, c.id, c.text, c.gloss, c.signer, c.frames) for c in reading.clips] == expected
+    assert not reading.dropped and len(expected) == 8
+    assert {Path(clip.video) for clip in reading.clips} == set((out / FEATURES).glob("*/*"))
+    findings = report(reading, config)
+    assert {split: found["clips"] for split, found in findings["splits"].items()} == {"train": 4, "dev": 2, "test": 2}
+    assert "never how well a system translates" in findings["notes"]["warning"]
 
 
 def test_bytes_depend_on_the_clip_alone(annotation: Path, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_a_part_keeps_its_own_limit_of_dropped_clips_and_they_are_named(tmp_path
     whole = ["a\ttrain\ta.mp4\tone", "b\tdev\tb.mp4\ttwo", "c\ttest\tc.mp4\tthree"]
     parts = {"x": table(tmp_path / "x", whole), "y": table(tmp_path / "y", [*whole, "d\ttrain\td.mp4\tfour"])}
     config = union(language="en", options={"parts": parts}, max_dropped={**LIMITS, "train": 5})
-    with pytest.raises(DataError, match=r"more than max_dropped\.train = 0; the first: `d`"):
+    with pytest.raises(
+        DataError, match=r"more than both\.corpus\.options\.parts\.y\.max_dropped\.train = 0; the first: `d`"
+    ):
         read_corpus(config, "both", tmp_path / "out")
     parts["y"]["max_dropped"] = {**LIMITS, "train": 1}
     config = union(language="en", options={"parts": parts}, max_dropped={**LIMITS, "train": 1})

@@ -6,6 +6,7 @@ write media below ``out / "raw"`` if the corpus is generated.
 """
 
 import importlib
+import logging
 import pkgutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from typing import Any
 from slt.config.data import CorpusConfig
 from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS, Clip
+
+log = logging.getLogger("slt.corpora")
+
+NAMED = 3  # clips that a line names
 
 
 @dataclass
@@ -29,6 +34,10 @@ class Reading:
     """adapter-specific counts for the report, such as mended characters"""
     features: dict[str, Any] | None = None
     """what is known of the features that the corpus brings, at least ``gloss_free``; kept in the manifest's metadata"""
+    annotation: dict[str, str] = field(default_factory=dict)
+    """per split: the file or files that its rows come from, for messages; a generated corpus has none"""
+    section: str = "corpus"
+    """the section of params.yaml that was read, for messages"""
 
 
 def read_corpus(config: CorpusConfig, dataset: str, out: Path) -> Reading:
@@ -39,13 +48,41 @@ def read_corpus(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             f"{dataset}.corpus.adapter: no adapter `{config.adapter}`; there are: {', '.join(adapters)}"
             " (a new one is a module in slt/corpora)"
         )
-    return importlib.import_module(f"slt.corpora.{config.adapter}").read(config, dataset, out)
+    reading: Reading = importlib.import_module(f"slt.corpora.{config.adapter}").read(config, dataset, out)
+    reading.section = f"{dataset}.corpus"
+    return reading
 
 
 def check_name(name: str, where: str) -> None:
     """Raise DataError for a clip name that leads out of its folder; ``where`` says where the name stands."""
     if Path(name).name != name or "\\" in name or "\0" in name or name in (".", ".."):
         raise DataError(f"{where} `{name}` leads out of the folder of clips; correct the annotation")
+
+
+class Shown:
+    """Finds clips that show the same in two splits: scores on such a clip would be meaningless.
+
+    A file is known by its path, ``by_content`` by its hash, so that a copy under another name is the same.
+    """
+
+    def __init__(self, by_content: bool) -> None:
+        self.by_content = by_content
+        self.clips: dict[tuple[Any, ...], Clip] = {}  # the first that shows it
+
+    def elsewhere(self, clip: Clip, *known: tuple[Any, ...]) -> Clip | None:
+        """An earlier clip of another split with the same stretch of video, the same features, or one of ``known``.
+
+        ``known`` is what else tells that two clips are one, such as its name in the release.
+        """
+        others = [self.clips.setdefault(shown, clip) for shown in (*known, *self._media(clip))]
+        return next((other for other in others if other.split != clip.split), None)
+
+    def _media(self, clip: Clip) -> list[tuple[Any, ...]]:
+        files = [file for file in (clip.video, clip.features) if file]
+        names = (clip.fingerprint or "").split() if self.by_content else files
+        named = dict(zip(files, names, strict=True))
+        video = [("video", named[clip.video], clip.start, clip.end)] if clip.video else []
+        return [*video, ("features", named[clip.features])] if clip.features else [*video]
 
 
 def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
@@ -56,11 +93,8 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
 
     Raises DataError when ids repeat, a split is empty, or more clips were dropped than ``max_dropped`` allows.
     """
-    repeated = [name for name, count in Counter(clip.id for clip in reading.clips).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{len(repeated)} clip ids stand twice in the annotation, e.g. `{repeated[0]}`; make them unique"
-        )
+    _check_ids(reading, config)
+    _warn_of_short_videos(reading)
     train_texts = {clip.text for clip in reading.clips if clip.split == "train"}
     train_words = {word for text in train_texts for word in text.split()}
     splits = {}
@@ -70,11 +104,11 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
         if len(dropped) > config.max_dropped[split]:
             name, reason = dropped[0]
             raise DataError(
-                f"{len(dropped)} {split} clips were dropped, more than max_dropped.{split} = "
-                f"{config.max_dropped[split]}; the first: `{name}`: {reason}"
+                f"{len(dropped)} {split} clips were dropped, more than {reading.section}.max_dropped.{split} = "
+                f"{config.max_dropped[split]}; the first: `{name}`: {reason}; mend them, or raise that number"
             )
         if not clips:
-            raise DataError(f"the {split} split has no clip ({reading.rows.get(split, 0)} rows in its annotation)")
+            raise DataError(_no_clip(reading, split, dropped))
         words = [clip.text.split() for clip in clips]
         lengths = sorted(len(sentence) for sentence in words)
         types = Counter(word for sentence in words for word in sentence)
@@ -107,3 +141,39 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
             "signers": dict(sorted(Counter(clip.signer or "unknown" for clip in clips).items())),
         }
     return {"splits": splits, "notes": reading.notes}
+
+
+def _check_ids(reading: Reading, config: CorpusConfig) -> None:
+    """Raise DataError for ids that stand twice; the adapters here see to that, so it is one of another's."""
+    repeated = [name for name, count in Counter(clip.id for clip in reading.clips).items() if count > 1]
+    if repeated:
+        splits = dict.fromkeys(clip.split for clip in reading.clips if clip.id == repeated[0])
+        places = dict.fromkeys(reading.annotation.get(split, f"the {split} split") for split in splits)
+        raise DataError(
+            f"{reading.section}: {len(repeated)} clip ids stand twice, e.g. `{repeated[0]}` in {' and '.join(places)}; "
+            f"make them unique there, or have slt/corpora/{config.adapter}.py drop what is repeated"
+        )
+
+
+def _no_clip(reading: Reading, split: str, dropped: list[tuple[str, str]]) -> str:
+    """Why a split is empty, and what to do."""
+    where = reading.annotation.get(split, "its annotation")
+    if dropped:
+        name, reason = dropped[0]
+        why = f"all {len(dropped)} rows of {where} were dropped, the first `{name}`: {reason}; mend them"
+    else:
+        why = f"no row of {where} belongs to it; add some there, or correct {reading.section}.options"
+    return f"{reading.section}: the {split} split has no clip: {why}"
+
+
+def _warn_of_short_videos(reading: Reading) -> None:
+    """One line for the clips that :class:`slt.media.Intervals` cut short, which the report only counts."""
+    clamped = reading.notes.get("ends_clamped_to_video", {"clips": 0})
+    if clamped["clips"]:
+        log.warning(
+            "%s: %d clips end past the end of their video and are cut there: %s; check that their videos are whole and "
+            "the annotation's times are of these files",
+            reading.section,
+            clamped["clips"],
+            ", ".join(f"`{name}`" for name in clamped["first"][:NAMED]) + (" …" if clamped["clips"] > NAMED else ""),
+        )

@@ -6,23 +6,30 @@ are already cut. Some rows hold UTF-8 that was once read as Latin-1; they are me
 """
 
 import functools
+import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from slt.annotation import read_table
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, check_name
+from slt.corpora import Reading, Shown, check_name
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.media import Intervals, identify, parse_seconds
 from slt.paths import resolve
 from slt.stage import progress
 
+log = logging.getLogger("slt.corpora.how2sign")
+
 NAME, TEXT = "SENTENCE_NAME", "SENTENCE"
 VIDEO, START, END = "VIDEO_NAME", "START_REALIGNED", "END_REALIGNED"
 FRAMES = "frames"  # only the small sample has it
 SOURCES = ("clips", "videos", "features")
+# The publisher numbers its signers 1 to 11 (signers.html of how2sign.github.io). The number before the camera's name is
+# one of nine throughout the release: all but 6 and 7, which that page lists last, apart from the others.
+SIGNER = re.compile(r"-(1[01]|[1-9])-rgb_(?:front|side)$")
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,9 @@ class How2SignConfig:
     """per split: the folder of precomputed features, `<SENTENCE_NAME>.npy`, (frames, dimensions)"""
     quotes: bool = True
     """fields of the annotation may be quoted as csv quotes them; false: a quote is text like any other"""
+    features_gloss_free: bool | None = None
+    """whether what computed ``features`` never saw sign labels; null: as the published I3D features (Tarrés et al.
+    2023), whose network was trained on them, so no system that reads them is gloss-free"""
     text_only: bool = False
     """without videos, clips and features: targets, sem2text and its ceiling need none; the annotation needs no times"""
 
@@ -100,13 +110,13 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
 
     Rows without text or media file, repeated ids, and intervals that their video does not have are dropped with their
     reason; ends past the end of the video are clamped to it and counted. Raises DataError for a missing annotation
-    file or folder, an empty file, missing columns, a row with a stray quote or separator, or a name that leads out of
-    its folder.
+    file or folder, an empty file, missing columns, a row with a stray quote or separator, a name that leads out of
+    its folder, or a clip that stands in two splits: by its name, its video and times, or its media.
     """
     options = parse(How2SignConfig, config.options, f"{dataset}.corpus.options")
     reading = Reading([])
     mended = 0
-    names: dict[str, str] = {}  # sentence name -> split
+    shown = Shown(options.hash_media)
     same = 0
     intervals = Intervals()
     content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
@@ -116,6 +126,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         mended += repaired
         sources = {name: _list(options, name, split, dataset) for name in options.sources}
         reading.rows[split] = len(rows)
+        reading.annotation[split] = str(annotation)
         seen: set[str] = set()
         for row in progress(rows, f"{split} sentences", unit="sentence"):
             start = end = None
@@ -128,31 +139,37 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 continue
             finally:
                 seen.add(row.name)
-            if names.setdefault(row.name, split) != split:
-                same += 1
-                if not options.allow_same_clips_in_splits:
-                    raise DataError(
-                        f"{annotation}: clip `{row.name}` stands in both {names[row.name]} and {split}: scores would "
-                        "be meaningless; correct the annotation, or set allow_same_clips_in_splits: true to overfit on "
-                        "purpose"
-                    )
             pictures = sources.get("clips") or sources.get("videos")
             features = sources.get("features")
-            reading.clips.append(
-                Clip(
-                    id=f"{split}/{row.name}" if options.allow_same_clips_in_splits else row.name,
-                    split=split,
-                    language=config.language,
-                    sign_language=config.sign_language,
-                    video=pictures.as_spec(row) if pictures else "",
-                    start=start,
-                    end=end,
-                    text=row.text,
-                    frames=row.frames,
-                    fingerprint=" ".join(content(source.path(row)) for source in sources.values()),
-                    features=features.as_spec(row) if features else None,
-                    seconds=_length(row) if "clips" in sources else None,
-                )
+            clip = Clip(
+                id=f"{split}/{row.name}" if options.allow_same_clips_in_splits else row.name,
+                split=split,
+                language=config.language,
+                sign_language=config.sign_language,
+                video=pictures.as_spec(row) if pictures else "",
+                start=start,
+                end=end,
+                text=row.text,
+                signer=_signer(row),
+                frames=row.frames,
+                fingerprint=" ".join(content(source.path(row)) for source in sources.values()),
+                features=features.as_spec(row) if features else None,
+                seconds=_length(row) if "clips" in sources else None,
+            )
+            other = shown.elsewhere(clip, *_release_names(row))
+            if other is not None:
+                same += 1
+                if not options.allow_same_clips_in_splits:
+                    raise DataError(_in_two_splits(annotation, clip, other))
+            reading.clips.append(clip)
+    if "features" in options.sources:
+        reading.features = {"gloss_free": bool(options.features_gloss_free)}
+        if options.features_gloss_free is None:
+            log.warning(
+                "%s: its features are taken as the published I3D features, which saw sign labels: not gloss-free; set "
+                "%s.corpus.options.features_gloss_free to say which they are",
+                dataset,
+                dataset,
             )
     reading.notes |= {"mended_texts": mended, "text_only": options.text_only}
     if "videos" in options.sources:
@@ -164,6 +181,31 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         )
         reading.notes["same_clips_in_splits"] = same
     return reading
+
+
+def _release_names(row: Sentence) -> list[tuple[object, ...]]:
+    """What a sentence is known by in the release, whatever its files are called: its name, its video and times."""
+    names: list[tuple[object, ...]] = [("name", row.name)]
+    start, end = _times(row)
+    if row.video and start is not None and end is not None:
+        names.append(("times", row.video, start, end))
+    return names
+
+
+def _in_two_splits(annotation: Path, clip: Clip, other: Clip) -> str:
+    what = f"clip `{clip.id}` stands in both {other.split} and {clip.split}"
+    if clip.id != other.id:
+        what = f"clip `{clip.id}` of {clip.split} is clip `{other.id}` of {other.split}, the same signing"
+    return (
+        f"{annotation}: {what}: scores would be meaningless; correct the annotation, or set "
+        "allow_same_clips_in_splits: true to overfit on purpose"
+    )
+
+
+def _signer(row: Sentence) -> str | None:
+    """The publisher's number of the signer; None for a name in another form than the release's."""
+    found = SIGNER.search(row.name) or SIGNER.search(row.video)
+    return found[1] if found else None
 
 
 def _list(options: How2SignConfig, source: str, split: str, dataset: str) -> Folder:

@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from slt.annotation import Row, read_table
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading
+from slt.corpora import Reading, Shown
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.media import Intervals, identify, parse_seconds
@@ -84,9 +84,11 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     tables = options.manifest if isinstance(options.manifest, dict) else {"": options.manifest}
     reading, reader = Reading([]), _Reader(options, config, media)
     places: dict[str, str] = {}  # of ids
-    clips: dict[tuple[Any, ...], Clip] = {}  # by what they show
+    shown = Shown(options.hash_media)
     splits_of: dict[str, set[str]] = defaultdict(set)  # of videos
     for given_split, table in tables.items():
+        for split in [given_split] if given_split else SPLITS:
+            reading.annotation[split] = str(resolve(table))
         for row in progress(reader.rows(resolve(table), given_split), "clips", unit="clip"):
             split = given_split or reader.split(row)
             reading.rows[split] = reading.rows.get(split, 0) + 1
@@ -99,31 +101,18 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             except _Dropped as dropped:
                 reading.dropped.append((split, name or row.place, str(dropped)))
                 continue
-            for shown in _shown(clip, options.hash_media):
-                other = clips.setdefault(shown, clip)
-                if other.split != split:
-                    raise DataError(
-                        f"{row.place}: clip `{name}` of {split} is clip `{other.id}` of {other.split}: the same media, "
-                        "so scores would be meaningless; leave it in one split"
-                    )
+            other = shown.elsewhere(clip)
+            if other is not None:
+                raise DataError(
+                    f"{row.place}: clip `{name}` of {split} is clip `{other.id}` of {other.split}: the same media, "
+                    "so scores would be meaningless; leave it in one split"
+                )
             splits_of[clip.video].add(split)
             reading.clips.append(clip)
     reading.notes["manifest_sha256"] = {table: file_sha256(resolve(table)) for table in tables.values()}
     reading.notes["videos_in_several_splits"] = sum(len(splits) > 1 for splits in splits_of.values())
     reading.notes |= reader.intervals.notes()
     return reading
-
-
-def _shown(clip: Clip, by_content: bool) -> list[tuple[Any, ...]]:
-    """What a clip shows: its stretch of video, its features; two clips with one of them in common are the same.
-
-    A file is known by its path, ``by_content`` by its hash, so that a copy under another name is the same.
-    """
-    files = [file for file in (clip.video, clip.features) if file]
-    names = (clip.fingerprint or "").split() if by_content else files
-    named = dict(zip(files, names, strict=True))
-    video = [("video", named[clip.video], clip.start, clip.end)] if clip.video else []
-    return [*video, ("features", named[clip.features])] if clip.features else [*video]
 
 
 class _Reader:

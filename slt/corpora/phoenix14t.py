@@ -70,7 +70,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     annotation = {split: read_annotation(root / ANNOTATION.format(split=split)) for split in SPLITS}
     counts = read_counts(resolve(options.frame_counts)) if options.frame_counts else {}
     check_disjoint({split: [row.name for row in rows] for split, rows in annotation.items()}, root)
-    reading = Reading([])
+    reading = Reading([], annotation={split: str(root / ANNOTATION.format(split=split)) for split in SPLITS})
     stops = unannotated = 0
     gaps: list[str] = []
     for split, rows in annotation.items():
@@ -146,6 +146,10 @@ def read_annotation(path: Path) -> list[Sentence]:
     fewer fields than the header.
     """
     if not path.is_file():
+        if path.parent.is_dir():
+            raise DataError(
+                f"{path}: no such annotation, but its folder is there; unpack the release's annotations again"
+            )
         nested = sorted(path.parents[2].glob("*/annotations")) + sorted(path.parents[2].glob("*/*/annotations"))
         hint = f"; it looks as if root should be {nested[0].parent}" if nested else ""
         raise DataError(

@@ -15,8 +15,8 @@ import numpy as np
 from slt import paths
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, check_name
-from slt.corpora.phoenix14t import check_disjoint
+from slt.corpora import NAMED, Reading, check_name
+from slt.corpora.phoenix14t import SHOWN, check_disjoint
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.pickles import read_pickle
@@ -65,6 +65,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     reading = Reading([])
     files: list[dict[str, Any]] = []
     names: dict[str, list[str]] = {}
+    other_length: list[str] = []
     for split in SPLITS:
         sources = [paths.resolve(spec) for spec in options.files[split]]
         for source in sources:
@@ -74,6 +75,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         for source in sources[1:]:
             join(records, read_records(source, split), source)
         reading.rows[split] = len(records)
+        reading.annotation[split] = str(sources[0])
         names[split] = [record["name"] for record in records]
         check_disjoint(names, sources[0])
         seen: set[str] = set()
@@ -87,6 +89,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 continue
             # not through `replacing`: the stage publishes the whole folder, and 8,000 syncs would take minutes
             np.save(folder / split / f"{name}.npy", _cast(sign, options.precision, sources[0], name))
+            if record["num_frames"] not in (None, len(sign)):
+                other_length.append(f"{name}: {len(sign)} rows of features, num_frames says {record['num_frames']}")
             reading.clips.append(
                 Clip(
                     id=name,
@@ -102,6 +106,15 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 )
             )
     reading.notes["files"] = files
+    reading.notes["other_length"] = {"clips": len(other_length), "first": other_length[:SHOWN]}
+    if other_length:
+        log.warning(
+            "%s: %d clips have another number of features than frames: %s; check that its feature files are whole and "
+            "of the same release",
+            dataset,
+            len(other_length),
+            "; ".join(other_length[:NAMED]) + (" …" if len(other_length) > NAMED else ""),
+        )
     reading.features = {"gloss_free": False, "files": files}
     return reading
 
@@ -125,6 +138,8 @@ def describe(path: Path, split: str) -> dict[str, Any]:
 def read_records(path: Path, split: str) -> list[dict[str, Any]]:
     """The records of one file: name (without the leading ``<split>/``), signer, gloss, text, sign (frames, features).
 
+    ``num_frames`` is what the record says of its length; None where it does not, as it need not.
+
     Raises DataError for a file that is no gzip-compressed pickle of such records, naming the first that does not fit.
     """
     log.info("reading %s", path)
@@ -147,7 +162,9 @@ def read_records(path: Path, split: str) -> list[dict[str, Any]]:
             )
         check_name(name, f"{path}: the name")
         texts = {key: " ".join(record[key].split()) for key in ("signer", "gloss", "text")}
-        records.append({"name": name, **texts, "sign": record["sign"]})
+        frames = record.get("num_frames")
+        frames = frames if isinstance(frames, int) else None
+        records.append({"name": name, **texts, "sign": record["sign"], "num_frames": frames})
     return records
 
 

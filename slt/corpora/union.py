@@ -48,6 +48,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     gloss_free: list[bool | None] = []
     for name, part in options.parts.items():
         reading = _read_part(part, dataset, name, out / name)
+        reading.section = f"{where}.options.parts.{name}"
         whole.notes[name] = report(reading, part)
         whole.clips += [_moved(clip, name, paths.corpus_dir(dataset)) for clip in reading.clips]
         whole.dropped += [(split, f"{name}-{clip}", reason) for split, clip, reason in reading.dropped]
