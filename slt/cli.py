@@ -1,4 +1,4 @@
-"""The ``slt`` command: translate, score, add a dataset, run experiments, train a teacher, check, verify, show times."""
+"""The ``slt`` command: translate, score, add a dataset, run tables and experiments, check, verify, show times."""
 
 import argparse
 import json
@@ -94,6 +94,19 @@ def main(argv: list[str] | None = None) -> None:
     experiment.add_argument("--label", help="of a table of its own, for another teacher, decoder or -S")
     experiment.add_argument("--dry", action="store_true", help="print the commands, run nothing")
     experiment.set_defaults(run=_experiment)
+
+    paper = commands.add_parser(
+        "paper",
+        help="run the rows of the paper's tables on their corpus; they land in metrics/paper_<dataset>.md",
+        description="One `dvc exp run` in the workspace, whose `run` it replaces. Cells that the dataset's section"
+        " cannot fill are named.",
+    )
+    paper.add_argument("--dataset", required=True, metavar="DATASET", help="phoenix14t or how2sign")
+    paper.add_argument("--systems", metavar="S,S", help="of the paper (default: all)")
+    paper.add_argument("--teachers", metavar="T,T", help="of the paper: mono, multi (default: both)")
+    paper.add_argument("--decoders", metavar="D,D", help="of the paper: sltr, mbart (default: both)")
+    paper.add_argument("--dry", action="store_true", help="print the command, run nothing")
+    paper.set_defaults(run=_paper)
 
     teacher = commands.add_parser(
         "teacher",
@@ -230,6 +243,24 @@ def _experiment(arguments: argparse.Namespace) -> None:
     for path in write_report():
         log.info("%s", path)
     log.info("%s: made anew", REPORT)
+
+
+def _paper(arguments: argparse.Namespace) -> None:
+    from slt.config.base import read_params
+    from slt.experiments_run import overridden
+    from slt.paper_run import Only, plan_paper, read_names, run_paper
+
+    only = Only(**{kind: read_names(getattr(arguments, kind)) for kind in ("systems", "teachers", "decoders")})
+    plan = plan_paper(read_params(), arguments.dataset, only)
+    params = overridden(tuple(plan.overrides))  # checked before anything runs
+    for line in plan.not_run():
+        log.warning("not run: %s", line)
+    if arguments.dry:
+        sys.stdout.write(shlex.join(plan.command) + "\n")
+        return
+    log.info("%d rows: %s", len(plan.rows), ", ".join(plan.rows))
+    run_paper(plan, params)
+    log.info("metrics/paper_%s.md: the paper's tables", plan.dataset)
 
 
 def _teacher(arguments: argparse.Namespace) -> None:
