@@ -62,7 +62,7 @@ TEXTS = {
         "Whether predicted SEMs lie where the true ones do: retrieval of a test clip's own sentence, the cosine to it,"
         " and the modality gap (distance between the centroids of unit vectors), as predicted and after a mean shift or"
         " a rotation (orthogonal Procrustes) that is fitted on train or dev. If a rotation raises retrieval, the"
-        " encoder has learnt the shape of the space but not its orientation.",
+        " encoder has learnt the shape of the space but not its orientation. Differences are to the SEMs as predicted.",
         "A rotation fitted on fewer clips than the SEM has dimensions is partly arbitrary; one fitted on train, whose"
         " clips the encoder has seen, expects predictions better than those of test. t-SNE keeps neighbourhoods, not"
         " distances. The decoder was trained on what the encoder gives, so aligned SEMs need not translate better.",
