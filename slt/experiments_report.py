@@ -126,8 +126,8 @@ def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
         "Made by `slt experiment` from the files in `docs/experiments`; change those, not this. BLEU is sacrebleu's"
         " (13a, one reference). With one seed, ± is half of a bootstrap interval, and a difference has the interval of"
         " the paired bootstrap; with several, both are means over seeds ± one standard deviation, differences paired by"
-        " seed. Δ recall@1 is in points, paired in the same way. Compare rows within a table: tables were made at different commits, some on another type of CPU than"
-        " `metrics/`.",
+        " seed. Δ recall@1 is in points, paired in the same way. Compare rows within a table: tables were made at"
+        " different commits, some on another type of CPU than `metrics/`.",
         "",
     ]
     for content in contents:
