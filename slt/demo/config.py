@@ -20,7 +20,7 @@ class DemoConfig:
     """distinct sentences of the monolingual dump"""
     references: int
     """further surface forms of the same meaning, for each dev and test clip"""
-    size: int
+    pixels: int
     """side of the square video, pixels; even, as yuv420p needs"""
     fps: int
     crf: int
@@ -39,8 +39,8 @@ class DemoConfig:
     def __post_init__(self) -> None:
         if min(self.train_clips, self.dev_clips, self.test_clips, self.sentences) < 1:
             raise ValueError("train_clips, dev_clips, test_clips and sentences must be at least 1")
-        if self.size < 64 or self.size % 2:
-            raise ValueError("size must be even and at least 64: hand shapes cannot be told apart below that")
+        if self.pixels < 64 or self.pixels % 2:
+            raise ValueError("pixels must be even and at least 64: hand shapes cannot be told apart below that")
         if not 6 <= self.fps <= 60:
             raise ValueError("fps must be 6 to 60")
         if not 0 <= self.crf <= 51:

@@ -51,7 +51,7 @@ class Report:
 
     def frames(self, config: DemoConfig) -> np.ndarray:
         """The drawn frames (T, size, size, 3), RGB."""
-        return render(self.motion(config), config.size, self._rng(config, "render"))
+        return render(self.motion(config), config.pixels, self._rng(config, "render"))
 
     def _rng(self, config: DemoConfig, purpose: str) -> np.random.Generator:
         return np.random.default_rng([config.seed, SPLITS.index(self.split), self.index, STREAMS.index(purpose)])
