@@ -317,7 +317,7 @@ def test_adapter_returns_clips_as_they_will_lie(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 63}, "size must be even and at least 64"),
+        ({"pixels": 63}, "pixels must be even and at least 64"),
         ({"sede": 1}, r"unknown key `demo\.corpus\.options\.sede`; did you mean `seed`"),
         ({"zipf": "much"}, r"demo\.corpus\.options\.zipf"),
     ],
