@@ -19,7 +19,7 @@ LIMITS = {"train": 0, "dev": 0, "test": 0}
 
 
 def part(language: str, seed: int) -> dict[str, Any]:
-    options = {**OPTIONS, "seed": seed, "train_clips": 3, "size": 64}
+    options = {**OPTIONS, "seed": seed, "train_clips": 3, "pixels": 64}
     named = {"adapter": "demo", "language": language, "sign_language": "mis"}
     return {**named, "max_dropped": LIMITS, "options": options}
 
