@@ -236,7 +236,9 @@ def write_how2sign(folder: Path) -> None:
         lines = ["\t".join(columns)]
         for i, text in enumerate(TEXTS):
             (folder / split / f"{split}{i}.npy").write_bytes(b"x")
-            lines.append(f'v{i}\tv{i}-rgb\tv_{i}\t{split}{i}\t{i}.5\t{i + 2}.25\t"{text} ""quoted"""')
+            lines.append(
+                f'{split}-v{i}\t{split}-v{i}-rgb\t{split}-v_{i}\t{split}{i}\t{i}.5\t{i + 2}.25\t"{text} ""quoted"""'
+            )
         (folder / f"how2sign_realigned_{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
