@@ -173,20 +173,16 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
     lines = lines_of(content)
     retrieves = any(line.retrieval("recall_at_1") is not None for line in lines)
     header = [*content["axes"], "system", "seeds", "dev BLEU", "test BLEU", "test chrF", "Δ test BLEU", "p"]
-    seconds = {
-        comparison["second"]["baseline"]
-        for line in lines
-        for result in line.results
-        if "second" in (comparison := result["comparison"] or {})
-    }
-    header += [f"Δ to {second}" for second in seconds]
+    tests = [result["comparison"] or {} for line in lines for result in line.results]
+    second = next((test["second"]["baseline"] for test in tests if "second" in test), None)
+    header += [f"Δ to {second}"] if second else []
     compared = any(line.paired("recall_at_1") for line in lines)
     header += ["recall@1", *(["Δ recall@1"] if compared else []), "cosine"] if retrieves else []
     table = []
     for line in lines:
         scores = [score_cell(line.score(*key), notes) for key in (("dev", "bleu"), ("test", "bleu"), ("test", "chrf"))]
         cells = [*line.labels, _system(line, notes), str(len(line.results)), *scores, *line.difference()]
-        cells += [line.paired("second") for _ in seconds]
+        cells += [line.paired("second")] if second else []
         if retrieves:
             recall, cosine = line.retrieval("recall_at_1"), line.retrieval("mean_cosine")
             cells.append("" if recall is None else f"{recall:.1%}")
@@ -217,7 +213,7 @@ def _sem_map_table(content: dict[str, Any]) -> list[str]:
         for alignment, f in row["alignments"].items():
             ranks = [
                 f"{f['recall_at_1']:.1%}",
-                signed_difference(f["recall_test"]) if f.get("recall_test") else "",
+                signed_difference(f["recall_test"]) if f["recall_test"] else "",
                 f"{f['recall_at_5']:.1%}",
                 f"{f['median_rank']:g}",
                 str(f["candidates"]),

@@ -198,16 +198,20 @@ def _forget(trial: Trial) -> None:
         subprocess.run([sys.executable, "-m", "dvc", "exp", "remove", "-q", trial.name], check=True)
 
 
+def own_environment() -> dict[str, str]:
+    """The environment for a DVC whose stages' `python` is this one, whether or not it was activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path}
+
+
 def _dvc(trial: Trial) -> None:
     raw, work = paths.raw_root().resolve(), paths.work_root().resolve()
     environment = {
-        **os.environ,
+        **own_environment(),
         # ignored folders do not travel into the temporary checkout; with one work root, a trial that was stopped
         # inside a training goes on from its checkpoint
         "SLT_RAW": str(raw),
         "SLT_WORK": str(work),
-        # the stages' `python` is this one
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
     done = subprocess.run([sys.executable, "-m", *trial.command], env=environment, check=False)
     if done.returncode:

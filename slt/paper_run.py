@@ -5,12 +5,10 @@ fill is named with what to add, never left out in silence.
 """
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from slt.config.base import PARAMS, lookup, section
@@ -18,6 +16,7 @@ from slt.config.data import CorpusConfig
 from slt.config.run import Row, Sem2textRun, TargetsRun
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
+from slt.experiments_run import own_environment
 from slt.paths import raw_root, resolve
 from slt.published import UNKNOWN, Grid, read_published
 
@@ -129,9 +128,7 @@ def run_paper(plan: Plan, params: dict[str, Any]) -> None:
     when a stage fails: the same command then goes on from there.
     """
     _check_inputs(params[plan.dataset], plan)
-    # the stages' `python` is this one
-    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    done = subprocess.run([sys.executable, "-m", *plan.command], env={**os.environ, "PATH": search}, check=False)
+    done = subprocess.run([sys.executable, "-m", *plan.command], env=own_environment(), check=False)
     if done.returncode:
         raise DataError(
             f"{plan.dataset}: `dvc exp run` failed (exit {done.returncode}, its words are above); mend it and give the"
