@@ -4,8 +4,8 @@
 
 Needs what the stages need and no more, so that it also runs on a GPU machine that has torch, transformers and timm
 but no DVC (docs/rehearsal.md). Everything is written below DIR; the same command again repeats no finished stage.
-Stages of which none needs another run at the same time, but for the first row's training, which has the machine to
-itself.
+Stages of which none needs another run at the same time, but for frames, features and the first row's training, which
+have the machine to themselves; ``--together`` starts every stage as soon as it can, for the table in the shortest time.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
@@ -22,8 +22,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,24 @@ def row_name(system: str) -> str:
     return f"size-{system.replace('_', '-')}"
 
 
+NEEDED = {
+    "corpus": (),
+    "frames": ("corpus",),
+    "features": ("frames",),
+    "targets": ("corpus",),
+    "wikipedia": ("corpus",),
+    "sign2sem": ("features", "targets"),
+    "sem2text": ("targets", "wikipedia"),
+    "ceiling": ("sem2text",),
+    "finetune": ("sign2sem", "sem2text"),
+    "evaluate": ("finetune",),
+    "tables": ("ceiling", "evaluate"),
+}
+"""what has to be there before a stage can start; of stages that have a row each, that of the same row"""
+
+
 def plan(dataset: str, teacher: str, decoder: str) -> list[list[list[str]]]:
-    """The stages' commands, in groups that run at the same time."""
+    """The stages' commands, in groups that run at the same time unless all that can run do."""
     pair = ["--dataset", dataset, "--teacher", teacher]
     triple = [*pair, "--decoder", decoder]
     first, *others = map(row_name, SYSTEMS)
@@ -166,6 +182,27 @@ def run_stage(command: list[str], folder: Path, gpu: Gpu) -> dict[str, Any]:
     return found
 
 
+def run_group(group: list[list[str]], folder: Path, gpu: Gpu) -> Iterator[dict[str, Any]]:
+    """Run these stages at once, each as soon as what it needs of them has succeeded; figures as they are done."""
+    started: list[tuple[list[str], Future[dict[str, Any]]]] = []
+
+    def run(command: list[str], before: list[Future[dict[str, Any]]]) -> dict[str, Any]:
+        if any("failed" in future.result() for future in before):
+            return {"stage": " ".join(command), "failed": "what it needs"}
+        return run_stage(command, folder, gpu)
+
+    with ThreadPoolExecutor(len(group)) as pool:
+        for command in group:
+            before = [
+                future
+                for other, future in started
+                if other[0] in NEEDED[command[0]] and ("--row" not in other or command[1:] in (other[1:], []))
+            ]
+            started.append((command, pool.submit(run, command, before)))
+        for future in as_completed(future for _, future in started):
+            yield {**future.result(), "beside": len(group) - 1}
+
+
 def stage_here(steps: Path, command: list[str]) -> None:
     """Run a stage in this process and note when each of its training steps began, in which epoch."""
     import slt.training
@@ -204,6 +241,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in the dataset's section")
     parser.add_argument("--as-written", action="store_true", help="the section as it is, without what suits a GPU")
     parser.add_argument("--until", help="the last stage to run")
+    parser.add_argument("--together", action="store_true", help="start every stage as soon as what it needs is there")
     parser.add_argument("--out", type=Path, help="keep the figures as JSON, with the machine's description")
     arguments = parser.parse_args()
     changes = {} if arguments.as_written else dict(ON_A_GPU)
@@ -217,22 +255,22 @@ def main() -> None:
         sys.exit(f"{params}: of a run with other parameters; remove {folder}, or take another folder")
     params.write_text(written, encoding="utf-8")
 
+    groups = plan(*names)
+    if arguments.until:
+        groups = groups[: 1 + next(i for i, group in enumerate(groups) if group[0][0] == arguments.until)]
+    if arguments.together:
+        groups = [[command for group in groups for command in group]]
     gpu, results = Gpu(), list[dict[str, Any]]()
-    for group in plan(*names):
-        with ThreadPoolExecutor(len(group)) as pool:
-            found = list(pool.map(partial(run_stage, folder=folder, gpu=gpu), group))
-        for result in found:
-            result = {**result, "beside": len(group) - 1}
+    for group in groups:
+        for result in run_group(group, folder, gpu):
             print(json.dumps(result), flush=True)
             results.append(result)
-        if arguments.out:  # after each group: rented time may end in the middle
-            changed = {"dataset": arguments.dataset, "changes": changes}
-            text = json.dumps({"machine": machine(), **changed, "stages": results}, indent=1, ensure_ascii=False)
-            arguments.out.write_text(text + "\n", encoding="utf-8")
-        if any("failed" in result for result in found):
+            if arguments.out:  # after each stage: rented time may end in the middle
+                changed = {"dataset": arguments.dataset, "together": arguments.together, "changes": changes}
+                text = json.dumps({"machine": machine(), **changed, "stages": results}, indent=1, ensure_ascii=False)
+                arguments.out.write_text(text + "\n", encoding="utf-8")
+        if any("failed" in result for result in results):
             sys.exit(1)
-        if group[0][0] == arguments.until:
-            break
 
 
 if __name__ == "__main__":

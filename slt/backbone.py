@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,8 @@ from slt.errors import ConfigError, DataError
 from slt.folding import fold_batch_norms
 from slt.stage import compiles, device_name
 from slt.weights import resolve_weights, single_weight_file, weights_sha256
+
+log = logging.getLogger("slt.features")
 
 GEM = "gem"
 GEM_POWER = 3.0  # Radenović et al. 2018
@@ -70,6 +74,7 @@ class Backbone:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         if compiles():  # from here on every forward pass has one shape, so it is compiled once
             self.model = cast(nn.Module, torch.compile(self.model, dynamic=False))
+        self._recorded = _Recorded.of(self._forward, (config.batch, size, size, 3), device) if self._copies else None
 
     @classmethod
     def load(cls, config: FeaturesConfig, size: int, device: str | None = None) -> Backbone:
@@ -146,7 +151,7 @@ class Backbone:
         computing = torch.cuda.current_stream(self.device)
         computing.wait_stream(self._copies)
         pixels.record_stream(computing)
-        made = self._forward(pixels)
+        made = self._recorded(pixels) if self._recorded else self._forward(pixels)
         features = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
         features.copy_(made, non_blocking=True)
         done = torch.cuda.Event()
@@ -172,6 +177,44 @@ class Backbone:
         images = pixels.float().mul_(self._scale).add_(self._shift)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.model(images).to(torch.float16)
+
+
+class _Recorded:
+    """A forward pass of one shape as a CUDA graph: a GPU is told once a batch what to do, not once a kernel.
+
+    A pass is a few hundred kernels; each would be started by Python, while the threads that decode want Python too.
+    """
+
+    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], device: torch.device):
+        self.pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
+        aside = torch.cuda.Stream(device)
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):  # libraries set themselves up in the first passes, which must not be recorded
+            for _ in range(3):
+                forward(self.pixels)
+        torch.cuda.current_stream(device).wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.features = forward(self.pixels)
+
+    @classmethod
+    def of(
+        cls, forward: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, ...], device: torch.device
+    ) -> _Recorded | None:
+        """The recorded pass; None for a model that cannot be recorded, since it looks at its numbers on the way."""
+        try:
+            return cls(forward, shape, device)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            log.info("the backbone runs kernel by kernel (%s)", str(error).splitlines()[0])
+            return None
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The features of one batch; they stay until the next one's are computed."""
+        self.pixels.copy_(pixels, non_blocking=True)
+        self.graph.replay()
+        return self.features
 
 
 def _round_weights(model: nn.Module) -> None:

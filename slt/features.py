@@ -251,12 +251,18 @@ class _Batch:
 
 def _shards(tasks: list[ShardTask], batch: int, size: int) -> Generator[tuple[_Decoded, _Batch | None], None, None]:
     """Every batch of every shard, then None for the shard's end, when its ids and lengths are complete."""
+
+    def check(task: ShardTask) -> None:
+        check_shard(_frames_file(task), task.shard["sha256"], FRAMES_INDEX)
+
     with ThreadPoolExecutor(os.cpu_count() or 1, "decoder") as pool:
-        for task in tasks:
-            path = _frames_file(task)
-            check_shard(path, task.shard["sha256"], FRAMES_INDEX)
+        checks = deque(pool.submit(check, task) for task in tasks[:1])
+        for number, task in enumerate(tasks):
+            checks.popleft().result()
+            # hashed while this one is read: 100 MB take as long as a GPU takes for a thousand frames
+            checks.extend(pool.submit(check, following) for following in tasks[number + 1 : number + 2])
             shard = _Decoded(task)
-            for frames in _batches(path, batch, size, shard, pool):
+            for frames in _batches(_frames_file(task), batch, size, shard, pool):
                 yield shard, frames
             yield shard, None
 

@@ -33,7 +33,8 @@ class ClipBatches:
         self, clips: ClipSet, augmentation: AugmentConfig, positions: int, seed: int, on_gpu: bool | None = None
     ) -> None:
         self.clips, self.augmentation, self.positions, self.seed = clips, augmentation, positions, seed
-        self.deviation = feature_deviation(clips.features)
+        # of a corpus' size ten seconds, so not where nothing is scaled by it
+        self.deviation = feature_deviation(clips.features) if augmentation.noise else np.zeros(0, np.float32)
         self.on_gpu = device_name().startswith("cuda") if on_gpu is None else on_gpu
         self._scale: Tensor | None = None
 

@@ -156,16 +156,17 @@ def _step(
     model.train()
     optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
     optimiser.zero_grad(set_to_none=True)
-    for name, value in _accumulate(phase, config, batches, seed, run.step, device).items():
-        run.sums.setdefault(name, []).append(value)
+    losses = _accumulate(phase, config, batches, seed, run.step, device)
     ranks.sum_gradients(list(model.parameters()))
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    if not math.isfinite(norm):
+    if not math.isfinite(norm):  # here a GPU is waited for, once a step
         raise DataError(
             f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
             f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"
         )
     optimiser.step()
+    for name, value in ranks.summed(_added(losses), batches.counted).items():
+        run.sums.setdefault(name, []).append(value)
     run.step += 1
 
 
@@ -240,15 +241,18 @@ def _tensors(batch: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[
 
 def _accumulate(
     phase: Phase, config: TrainingConfig, batches: _StepBatches, seed: int, step: int, device: str
-) -> dict[str, float]:
-    """Backward through the micro-batches of one step; each loss is divided by its count over the whole step."""
+) -> dict[str, list[tuple[Tensor, float]]]:
+    """Backward through the micro-batches of one step; each loss is divided by its count over the whole step.
+
+    Returns each loss of each micro-batch with that count: to read a loss is to wait for the GPU.
+    """
     counts: dict[str, float] = {}
     for batch in batches.own.values():
         for name, count in batch["counts"].items():
             counts[name] = counts.get(name, 0.0) + count
     counts = ranks.summed(counts, batches.counted)
     statistics = ranks.BatchStatistics(phase.model, len(batches.items))
-    values: dict[str, float] = {}
+    values: dict[str, list[tuple[Tensor, float]]] = {}
     for index, batch in batches.own.items():
         torch.manual_seed(int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> 1))
         moved = _tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
@@ -266,10 +270,15 @@ def _accumulate(
                 f" {config.micro_batch}) and raise training.accumulate (now {config.accumulate}) by the same factor"
             ) from error
         for name, (loss, _) in losses.items():
-            values[name] = values.get(name, 0.0) + float(loss.detach()) / counts[name]
+            values.setdefault(name, []).append((loss.detach(), counts[name]))
         statistics.take(index)
     statistics.merge()
-    return ranks.summed(values, batches.counted)
+    return values
+
+
+def _added(losses: dict[str, list[tuple[Tensor, float]]]) -> dict[str, float]:
+    """Each loss over the micro-batches."""
+    return {name: sum(float(loss) / count for loss, count in values) for name, values in losses.items()}
 
 
 def _agreed(number: int | None, stopped_early: bool) -> tuple[int, bool]:

@@ -90,6 +90,33 @@ def test_a_compiled_backbone_gives_the_same_features(config: FeaturesConfig, mon
     assert np.abs(compiled.astype(np.float32) - plain).max() <= 1e-3 * np.abs(plain).max()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_pass_recorded_for_a_gpu_gives_what_its_kernels_give_one_by_one(
+    config: FeaturesConfig, precision: Any
+) -> None:
+    model = Backbone.load(replace(config, precision=precision), SIZE, "cuda")
+    assert model._recorded is not None
+    recorded = model(images(19))
+    model._recorded = None
+    one_by_one = model(images(19))
+    assert np.abs(recorded.astype(np.float32) - one_by_one).max() < 1e-3 * np.abs(one_by_one).max()
+    # one batch after the other, none of them another's
+    assert len({row.tobytes() for row in recorded}) == 19
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_stores_the_features_of_a_cpu(
+    config: FeaturesConfig, shards: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLT_DEVICE", "cuda")
+    make_features(config, SIZE, shards, Path("by-a-gpu"))
+    ours, theirs = FeatureSet.open(Path("by-a-gpu")), FeatureSet.open(stored)
+    assert ours.lengths == theirs.lengths
+    for name in ours.ids:  # convolutions in TF32, torch's default, have three digits
+        np.testing.assert_allclose(ours.get(name), theirs.get(name), atol=5e-3 * float(np.abs(theirs.get(name)).max()))
+
+
 def test_a_mistyped_switch_for_compiling_is_named(config: FeaturesConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLT_COMPILE", "yes")
     with pytest.raises(ConfigError, match="SLT_COMPILE is `yes`"):

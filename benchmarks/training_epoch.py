@@ -1,0 +1,181 @@
+"""A training epoch at the paper's sizes: batches by a budget of frames beside random ones, and how busy a GPU is.
+
+    python benchmarks/training_epoch.py --annotation DIR --lengths FILE [--share 1.0] [--steps N] [--out FILE.csv]
+
+``--annotation`` holds ``PHOENIX-2014-T.train.corpus.csv`` and ``--lengths`` its clips' numbers of frames, a table of
+split, name and num_frames, so that sentences and lengths are the corpus' own; the features are random numbers, which
+make no difference to speed. Sizes, batches and precision are those of the section ``phoenix14t`` of params.yaml, with
+an encoder that starts from random weights.
+"""
+
+# ruff: noqa: T201  (what it prints is its result)
+
+import argparse
+import csv
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
+
+from side_by_side import Sheet
+
+import slt.training
+from slt.clips import ClipSet
+from slt.config.base import read_params, section
+from slt.config.train import DecoderConfig, FinetuneConfig, Sign2semConfig, SystemConfig, TrainingConfig
+from slt.finetune import Finetune, join
+from slt.manifest import Clip
+from slt.models.sign_encoder import random_transformer
+from slt.models.translator import SignTranslator, SignTranslatorConfig
+from slt.sem2text import new_decoder
+from slt.sem_space import SemSpace
+from slt.sign2sem import Sign2sem
+
+DATASET = "phoenix14t"
+WIDTH = 1280
+SEM = 384
+POOL = 200_000  # frames of random features that clips are cut from: half a gigabyte
+FIXED = 32  # clips in a batch drawn at random, as the field's codebases have it
+DEV = 64
+PROFILED = 20  # steps
+
+
+def read_clips(annotation: Path, lengths: Path, share: float) -> ClipSet:
+    """The train clips, or a share of them, with random features and SEMs."""
+    with lengths.open(newline="", encoding="utf-8") as file:
+        frames = {
+            row["name"]: int(row["num_frames"])
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["split"] == "train"
+        }
+    with (annotation / "PHOENIX-2014-T.train.corpus.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="|", quoting=csv.QUOTE_NONE))
+    rows = rows[: round(share * len(rows))]
+    draw = np.random.default_rng(0)
+    pool = draw.standard_normal((POOL, WIDTH), dtype=np.float32).astype(np.float16)
+    starts = draw.integers(0, POOL - max(frames.values()), len(rows))
+    clips = [Clip(row["name"], "train", "de", "gsg", "", row["translation"], gloss=row["orth"]) for row in rows]
+    features = [pool[start : start + frames[clip.id]] for clip, start in zip(clips, starts, strict=True)]
+    return ClipSet(clips, features, draw.standard_normal((len(clips), SEM), dtype=np.float32) / SEM**0.5, 0)
+
+
+def some(clips: ClipSet, count: int) -> ClipSet:
+    return ClipSet(clips.clips[:count], clips.features[:count], clips.sems[:count], 0)
+
+
+def phases(clips: ClipSet, params: dict[str, Any]) -> dict[str, tuple[Any, TrainingConfig]]:
+    """sign2sem, and the finetuning of sign2text and sign2semtext, each with its training section."""
+    config = section(Sign2semConfig, params, f"{DATASET}.sign2sem")
+    encoder = {key: value for key, value in asdict(config.encoder).items() if key != "init"}
+    space = SemSpace.fit(clips.sems, center=True, normalize=True)
+    sizes: dict[str, Any] = {"feature_dim": WIDTH, "sem_dim": SEM, "encoder": random_transformer(**encoder)}
+
+    def sign2sem_model() -> SignTranslator:
+        return SignTranslator(SignTranslatorConfig(**sizes, sem_space=space.to_json()))
+
+    decoder = section(DecoderConfig, params, f"{DATASET}.decoders.sltr")
+    text_model, tokenizer = new_decoder(decoder, None, clips.texts, SEM, space, 1, f"{DATASET}.decoders.sltr")
+    finetune = section(FinetuneConfig, params, f"{DATASET}.finetune")
+    dev = some(clips, DEV)
+    made: dict[str, tuple[Any, TrainingConfig]] = {
+        "sign2sem": (Sign2sem(sign2sem_model(), config, clips, dev), config.training)
+    }
+    for name in ("sign2text", "sign2semtext"):
+        system = section(SystemConfig, params, f"{DATASET}.systems.{name}")
+        model = join(sign2sem_model(), text_model, system, 1)
+        positions = config.encoder.positions
+        phase = Finetune(model, tokenizer, system, finetune, config.loss, positions, decoder.max_tokens, clips, dev, 1)
+        made[name] = (phase, finetune.training)
+    return made
+
+
+def random_batches(lengths: list[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
+    order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
+    return [order[at : at + FIXED] for at in range(0, len(order), FIXED)]
+
+
+def seconds_a_step(phase: Any, training: TrainingConfig, steps: int, batches: Any = None) -> tuple[float, float]:
+    """Median seconds of a training step, and of its kernels on the GPU (0 without one)."""
+    begun: list[float] = []
+    kernels = 0.0
+    whole = slt.training._step
+    on_gpu = torch.cuda.is_available()
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) if on_gpu else None
+
+    def step(*arguments: Any) -> None:
+        nonlocal kernels
+        at = len(begun)
+        if profiler and at == steps:
+            torch.cuda.synchronize()
+            profiler.start()
+        begun.append(time.perf_counter())
+        whole(*arguments)
+        if profiler and at == steps + PROFILED - 1:
+            torch.cuda.synchronize()
+            profiler.stop()
+            kernels = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6 / PROFILED
+
+    count = steps + (PROFILED if on_gpu else 0)
+    config = replace(training, warmup_steps=0, max_steps=count, validate_every=count, patience=None)
+    batching = batches or slt.training.epoch_batches
+    with (
+        tempfile.TemporaryDirectory() as work,
+        mock.patch.object(slt.training, "_step", step),
+        mock.patch.object(slt.training, "epoch_batches", batching),
+    ):
+        slt.training.train(phase, config, 1, Path(work))
+    gaps = [after - before for before, after in itertools.pairwise(begun[:steps])]
+    return statistics.mean(gaps[len(gaps) // 5 :]), kernels  # without the start
+
+
+def measure(sheet: Sheet, phase: Any, training: TrainingConfig, name: str, steps: int) -> None:
+    """Seconds of an epoch either way; what a step's kernels take, of it."""
+    found = {}
+    for what, batches in (("by a budget of frames", slt.training.epoch_batches), ("random", random_batches)):
+        step, kernels = seconds_a_step(phase, training, steps, batches)
+        grouped = batches(phase.lengths, training.micro_batch, 1, 0)
+        count = len(grouped)
+        found[what] = step * count
+        padded = sum(max(phase.lengths[i] for i in items) * len(items) for items in grouped)
+        sheet.note(f"{name}, batches {what}: padding", 100 * (1 - sum(phase.lengths) / padded), "% of frames")
+        sheet.note(f"{name}, batches {what}: a step", 1000 * step, "ms")
+        if kernels:
+            sheet.note(f"{name}, batches {what}: a step's kernels", 1000 * kernels, "ms")
+        sheet.note(f"{name}, batches {what}: an epoch of {count} steps", step * count, "s")
+    ours, theirs = found.values()
+    sheet.note(f"{name}: random batches' epoch over ours", theirs / ours, "x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--annotation", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--lengths", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--share", type=float, default=1.0, help="of the train clips")
+    parser.add_argument("--steps", type=int, default=100, help="to measure, of each kind")
+    parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--phases", nargs="+", default=["sign2sem", "sign2text", "sign2semtext"])
+    parser.add_argument("--out", type=Path, help="keep the figures as CSV, with the machine's description")
+    arguments = parser.parse_args()
+    clips = read_clips(arguments.annotation, arguments.lengths, arguments.share)
+    print(f"{len(clips.clips)} clips, {sum(clips.lengths)} frames", flush=True)
+    sheet = Sheet()
+    for name, (phase, training) in phases(clips, read_params()).items():
+        for precision in arguments.precision if name in arguments.phases else ():
+            changed = replace(training, precision=precision)
+            measure(sheet, phase, changed, f"{name}, {precision}, {training.micro_batch} frames", arguments.steps)
+            if arguments.out:  # after each: rented time may end in the middle
+                sheet.save(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
