@@ -44,16 +44,23 @@ def fill(items: Sequence[int], lengths: Sequence[int], budget: int) -> list[list
     return batches
 
 
-def pad_features(clips: Sequence[np.ndarray], dtype: type[np.floating] = np.float32) -> tuple[Tensor, Tensor]:
-    """Features (B, T, F) of this type and mask (B, T), float32, of clips with (T_i, F) frames each."""
+def pad_features(
+    clips: Sequence[np.ndarray], dtype: torch.dtype = torch.float32, pinned: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Features (B, T, F) of this type and mask (B, T), float32, of clips with (T_i, F) frames each.
+
+    ``pinned``: in memory that a GPU copies from while it computes.
+    """
     longest = max(len(clip) for clip in clips)
-    # numpy's, since torch would start threads of its own in each of those that make batches ahead
-    features = np.zeros((len(clips), longest, clips[0].shape[1]), dtype)
+    padded = torch.empty(len(clips), longest, clips[0].shape[1], dtype=dtype, pin_memory=pinned)
+    # written by numpy, since torch would start threads of its own in each of those that make batches ahead
+    features = padded.numpy()
     mask = np.zeros((len(clips), longest), np.float32)
     for i, clip in enumerate(clips):
         features[i, : len(clip)] = clip
+        features[i, len(clip) :] = 0
         mask[i, : len(clip)] = 1
-    return torch.from_numpy(features), torch.from_numpy(mask)
+    return padded, torch.from_numpy(mask)
 
 
 def pad_tokens(sentences: Sequence[Sequence[int]], prompt: Sequence[int], pad: int) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,12 @@
 import functools
 import itertools
 import logging
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +20,12 @@ import timm
 import torch
 
 from slt import backbone as backbone_module
-from slt import cluster, folding
+from slt import cluster, folding, frame_decoding
 from slt.backbone import Backbone, Pending, frame_buffer
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.errors import ConfigError, StoreError
 from slt.feature_set import INDEX, SCHEMA, check_shard
+from slt.frame_decoding import BATCHES, Decoder, Decoding, by_processes, by_threads
 from slt.run_log import executed
 from slt.stage import progress
 from slt.store import (
@@ -45,7 +45,7 @@ log = logging.getLogger("slt.features")
 T = TypeVar("T")
 
 FRAMES_INDEX = "frames.json"
-QUEUED_BATCHES = 4  # decoded ahead of the forward pass: 5 MB each at 224 pixels and batch 32
+QUEUED_BATCHES = BATCHES - 4  # of the others one is being read, one handed over, one started, one on the GPU
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def make_features(config: FeaturesConfig, size: int, frames: Path, out: Path) ->
         "versions": {"torch": torch.__version__, "timm": timm.__version__, "opencv": cv2.__version__},
         "device": device,
     }
-    code = [file_sha256(Path(name)) for name in (__file__, str(backbone_module.__file__), folding.__file__)]
+    parts = (backbone_module.__file__, folding.__file__, frame_decoding.__file__)
+    code = [file_sha256(Path(name)) for name in (__file__, *map(str, parts))]
     work = work_folder("features", fingerprint(provenance, code))
     tasks = [
         ShardTask(frames, shard, work / shard["file"].replace("frames", "features"), provenance)
@@ -109,7 +110,15 @@ def _here(tasks: list[ShardTask], model: Backbone) -> list[dict[str, Any]]:
     """Records of all shards."""
     batch = model.config.batch
     bar = progress(itertools.count(), "features", sum(_batch_count(task, batch) for task in tasks), f"batch of {batch}")
-    return _make_shards(tasks, model, iter(bar))
+    with decoder(model) as decode:
+        return _make_shards(tasks, model, iter(bar), decode)
+
+
+def decoder(model: Backbone) -> AbstractContextManager[Decoder]:
+    """Decodes frames for the model: on the cores that a GPU leaves alone by processes, else by threads."""
+    if model.device.type == "cuda":
+        return by_processes(model.size, model.config.batch)
+    return by_threads(model.size, frame_buffer)
 
 
 def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, device: str) -> list[dict[str, Any]]:
@@ -123,7 +132,8 @@ def _on_cluster(tasks: list[ShardTask], config: FeaturesConfig, size: int, devic
 def make_shard(task: ShardTask, config: FeaturesConfig, size: int, device: str, threads: int) -> dict[str, Any]:
     """Write one shard, or take up a complete one, and return its record; the last bits depend on ``threads``."""
     torch.set_num_threads(threads)
-    return _make_shards([task], _loaded(config, size, device), itertools.count())[0]
+    with by_threads(size, frame_buffer) as decode:  # processes would be started anew for each shard
+        return _make_shards([task], _loaded(config, size, device), itertools.count(), decode)[0]
 
 
 @functools.lru_cache(maxsize=1)
@@ -135,7 +145,7 @@ def _batch_count(task: ShardTask, batch: int) -> int:
     return -(-task.shard["frames"] // batch)
 
 
-def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) -> list[dict[str, Any]]:
+def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int], decode: Decoder) -> list[dict[str, Any]]:
     """Records of all shards, each made unless it lies there; ``bar`` is moved on by one for each batch.
 
     One thread checks and decodes ahead, another writes and hashes what is done, so that the forward passes of one
@@ -146,7 +156,7 @@ def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int]) ->
     taken_up = sum(_batch_count(task, model.config.batch) for task in tasks if task.path in finished)
     deque(itertools.islice(bar, taken_up), maxlen=0)
     writing: dict[Path, Future[dict[str, Any]]] = {}
-    with ThreadPoolExecutor(1, "writer") as writer, closing(_tables(missing, model, bar)) as tables:
+    with ThreadPoolExecutor(1, "writer") as writer, closing(_tables(missing, model, bar, decode)) as tables:
         before: Future[dict[str, Any]] | None = None
         for task, table in tables:
             if before:
@@ -205,82 +215,72 @@ def _other_clips(task: ShardTask) -> StoreError:
 
 
 def _tables(
-    tasks: list[ShardTask], model: Backbone, bar: Iterator[int]
+    tasks: list[ShardTask], model: Backbone, bar: Iterator[int], decode: Decoder
 ) -> Generator[tuple[ShardTask, pa.Table], None, None]:
     """The feature table of each frame shard, in order; a batch's frames are neighbours in one shard."""
     features = np.empty((0, model.dim), "<f2")
     done = 0
-    under_way: deque[tuple[_Decoded, Pending | None]] = deque()  # None: all of the shard was started
+    # None: all of the shard was started
+    under_way: deque[tuple[_Decoded, tuple[Decoding, Pending] | None]] = deque()
 
     def finish() -> Iterator[tuple[ShardTask, pa.Table]]:
         nonlocal features, done
-        shard, pending = under_way.popleft()
-        if pending is None:
+        shard, computing = under_way.popleft()
+        if computing is None:
             yield shard.task, shard.table(features, done)
             done = 0
             return
         if not done:
             features = np.empty((shard.task.shard["frames"], model.dim), "<f2")
+        batch, pending = computing
         made = model.finish(pending)
+        batch.release()
         if done + len(made) > len(features):
             raise _other_clips(shard.task)
         features[done : done + len(made)] = made
         done += len(made)
         next(bar, None)
 
-    for shard, batch in _ahead(_shards(tasks, model.config.batch, model.size)):
-        under_way.append((shard, None if batch is None else model.start(batch.result())))
+    for shard, batch in _ahead(_shards(tasks, model.config.batch, decode)):
+        under_way.append((shard, None if batch is None else (batch, model.start(batch.result()))))
         if len(under_way) > 1:  # the one before, which a GPU did while this batch was prepared
             yield from finish()
     while under_way:
         yield from finish()
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Frames (N, size, size, 3), RGB, that are being decoded."""
-
-    frames: np.ndarray
-    parts: list[Future[None]]
-
-    def result(self) -> np.ndarray:
-        for part in self.parts:
-            part.result()
-        return self.frames
-
-
-def _shards(tasks: list[ShardTask], batch: int, size: int) -> Generator[tuple[_Decoded, _Batch | None], None, None]:
+def _shards(
+    tasks: list[ShardTask], batch: int, decode: Decoder
+) -> Generator[tuple[_Decoded, Decoding | None], None, None]:
     """Every batch of every shard, then None for the shard's end, when its ids and lengths are complete."""
 
     def check(task: ShardTask) -> None:
         check_shard(_frames_file(task), task.shard["sha256"], FRAMES_INDEX)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1, "decoder") as pool:
-        checks = deque(pool.submit(check, task) for task in tasks[:1])
+    with ThreadPoolExecutor(1, "checker") as checker:
+        checks = deque(checker.submit(check, task) for task in tasks[:1])
         for number, task in enumerate(tasks):
             checks.popleft().result()
             # hashed while this one is read: 100 MB take as long as a GPU takes for a thousand frames
-            checks.extend(pool.submit(check, following) for following in tasks[number + 1 : number + 2])
+            checks.extend(checker.submit(check, following) for following in tasks[number + 1 : number + 2])
             shard = _Decoded(task)
-            for frames in _batches(_frames_file(task), batch, size, shard, pool):
+            for frames in _batches(_frames_file(task), batch, shard, decode):
                 yield shard, frames
             yield shard, None
 
 
-def _batches(
-    path: Path, batch: int, size: int, shard: _Decoded, pool: ThreadPoolExecutor
-) -> Generator[_Batch, None, None]:
-    """The frames of a shard across clip borders, the last batch shorter; the pool decodes several batches at once."""
+def _batches(path: Path, batch: int, shard: _Decoded, decode: Decoder) -> Generator[Decoding, None, None]:
+    """The frames of a shard across clip borders, the last batch shorter; several are decoded at once."""
     waiting: list[np.ndarray] = []
     for table in iter_tables(path, ["id", "n", "frames"]):
         shard.ids.extend(table["id"].to_pylist())
         shard.lengths.extend(table["n"].to_pylist())
         waiting.extend(_cells(table["frames"]))
         for at in range(0, len(waiting) - batch + 1, batch):
-            yield _decode(pool, waiting[at : at + batch], size, path)
+            yield decode(waiting[at : at + batch], path)
         del waiting[: len(waiting) // batch * batch]
     if waiting:
-        yield _decode(pool, waiting, size, path)
+        yield decode(waiting, path)
 
 
 def _cells(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
@@ -293,20 +293,6 @@ def _cells(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
         ends = np.frombuffer(offsets, np.int32)[frames.offset : frames.offset + len(frames) + 1].tolist()
         content = np.frombuffer(data, np.uint8)
         yield from (content[start:end] for start, end in itertools.pairwise(ends))
-
-
-def _decode(pool: ThreadPoolExecutor, encoded: list[np.ndarray], size: int, path: Path) -> _Batch:
-    frames = frame_buffer((len(encoded), size, size, 3))
-    threads = min(len(encoded), os.cpu_count() or 1)
-
-    def decode(first: int) -> None:  # OpenCV lets go of the interpreter while it decodes
-        for i in range(first, len(encoded), threads):
-            frame = cv2.imdecode(encoded[i], cv2.IMREAD_COLOR_RGB) if len(encoded[i]) else None
-            if frame is None or frame.shape != frames.shape[1:]:
-                raise StoreError(f"{path}: a frame is no JPEG of {size} x {size} pixels; run the frames stage again")
-            frames[i] = frame
-
-    return _Batch(frames, [pool.submit(decode, first) for first in range(threads)])
 
 
 def _ahead(items: Generator[T, None, None]) -> Iterator[T]:

@@ -35,18 +35,23 @@ class ClipBatches:
         self.clips, self.augmentation, self.positions, self.seed = clips, augmentation, positions, seed
         # of a corpus' size ten seconds, so not where nothing is scaled by it
         self.deviation = feature_deviation(clips.features) if augmentation.noise else np.zeros(0, np.float32)
+        self.augmented = augmentation != AugmentConfig(1.0, 1.0, 0.0, 0.0)
         self.on_gpu = device_name().startswith("cuda") if on_gpu is None else on_gpu
         self._scale: Tensor | None = None
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """``features`` (B, T, F), ``mask`` (B, T) and ``sems`` (B, S) of these clips."""
-        draws = [(self.clips.features[i], rng(self.seed, epoch, i)) for i in items]
-        if self.on_gpu:
-            arrays = [resample(clip, self.augmentation, draw) for clip, draw in draws]
-        else:
-            arrays = [augment(clip, self.augmentation, self.deviation, draw) for clip, draw in draws]
+        arrays = [self.clips.features[i] for i in items]
+        if self.augmented:
+            draws = [rng(self.seed, epoch, i) for i in items]
+            if self.on_gpu:
+                arrays = [resample(clip, self.augmentation, draw) for clip, draw in zip(arrays, draws, strict=True)]
+            else:
+                given = (self.augmentation, self.deviation)
+                arrays = [augment(clip, *given, draw) for clip, draw in zip(arrays, draws, strict=True)]
         arrays = [subsample(array, self.positions) for array in arrays]
-        features, mask = pad_features(arrays, np.float16 if self.on_gpu else np.float32)
+        stored, pinned = (torch.float16, torch.cuda.is_available()) if self.on_gpu else (torch.float32, False)
+        features, mask = pad_features(arrays, stored, pinned)
         return {"features": features, "mask": mask, "sems": torch.from_numpy(self.clips.sems[items])}
 
     def given(self, batch: dict[str, Any]) -> Tensor:

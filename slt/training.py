@@ -106,6 +106,8 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
             " training.accumulate by the same factor"
         )
     device = device_name()
+    if device.startswith("cuda"):  # cuDNN's attention makes a plan for each new shape, and here most batches have one
+        torch.backends.cuda.enable_cudnn_sdp(False)
     model = phase.model.to(device)
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)

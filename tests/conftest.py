@@ -9,6 +9,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # the same small training takes twice as long. Set before anything imports torch.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What tests assert of bits holds on a CPU, also where there is a GPU; those of a GPU name it.
+os.environ.setdefault("SLT_DEVICE", "cpu")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The miniature pipeline comes first: it takes minutes of one core, which the other files fill on the second."""

@@ -22,6 +22,7 @@ from slt.config.data import FeaturesConfig, FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.feature_set import FeatureSet
 from slt.features import make_features
+from slt.frame_decoding import by_processes
 from slt.frames import make_frames
 from slt.manifest import Clip, write_manifest
 from slt.store import iter_rows, read_json, read_metadata, write_json
@@ -339,6 +340,18 @@ def test_a_rerun_takes_up_complete_shards(
         make_features(config, SIZE, shards, Path("out"))
     assert make_features(config, SIZE, shards, Path("out")) == expected
     assert calls[3:] == ["features-00002.parquet"]
+
+
+def test_frames_decoded_by_processes_give_the_same_shards(
+    config: FeaturesConfig, shards: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "decoder", lambda model: by_processes(SIZE, config.batch))
+    monkeypatch.setenv("SLT_WORK", "other")
+    make_features(config, SIZE, shards, Path("by-processes"))
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (Path("by-processes"), stored)
+    )
+    assert ours == theirs
 
 
 def test_a_corrupt_or_foreign_frame_shard_stops_the_stage(config: FeaturesConfig, shards: Path) -> None:

@@ -9,7 +9,6 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from slt.corpora import how2sign, own, phoenix14t, phoenix14t_pami0
 from slt.errors import DataError
 from slt.evaluations import _read_sems
 from slt.feature_set import INDEX, SCHEMA, FeatureSet, check_shard
+from slt.frame_decoding import by_threads
 from slt.frames import ShardTask, make_shard
 from slt.manifest import SPLITS, Clip, read_features_source, read_manifest, write_manifest
 from slt.precomputed import read_features
@@ -98,8 +98,8 @@ def read_frame_shard(folder: Path, verified: bool) -> Any:
     if verified:  # as the features stage does before it decodes
         check_shard(shard, (folder / "sha256").read_text(), "frames.json")
     read = features._Decoded(features.ShardTask(folder, {"file": shard.name}, folder / "features.parquet", {}))
-    with ThreadPoolExecutor(1) as pool:
-        frames = [batch.result() for batch in features._batches(shard, 8, 32, read, pool)]
+    with by_threads(32, np.empty) as decode:
+        frames = [batch.result() for batch in features._batches(shard, 8, read, decode)]
     return [frames, read.ids, read.lengths]
 
 
