@@ -17,7 +17,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,6 +42,10 @@ from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem2text import new_decoder
 from slt.sem_space import SemSpace
 from slt.sign2sem import Sign2sem
+from slt.training import Phase
+
+Batching = Callable[[list[int], int, int, int], list[list[int]]]
+Step = Callable[[Callable[[], None]], None]
 
 DATASET = "phoenix14t"
 WIDTH = 1280
@@ -104,56 +110,67 @@ def random_batches(lengths: list[int], budget: int, seed: int, epoch: int) -> li
     return [order[at : at + FIXED] for at in range(0, len(order), FIXED)]
 
 
-def seconds_a_step(phase: Any, training: TrainingConfig, steps: int, batches: Any = None) -> tuple[float, float]:
-    """Median seconds of a training step, and of its kernels on the GPU (0 without one)."""
-    begun: list[float] = []
-    kernels = 0.0
+def train(phase: Phase, training: TrainingConfig, steps: int, batches: Batching, each: Step) -> None:
+    """Train for some steps, ``each`` of them called with the step that it is to do."""
+    config = replace(training, warmup_steps=0, max_steps=steps, validate_every=steps, patience=None)
     whole = slt.training._step
-    on_gpu = torch.cuda.is_available()
-    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) if on_gpu else None
-
-    def step(*arguments: Any) -> None:
-        nonlocal kernels
-        at = len(begun)
-        if profiler and at == steps:
-            torch.cuda.synchronize()
-            profiler.start()
-        begun.append(time.perf_counter())
-        whole(*arguments)
-        if profiler and at == steps + PROFILED - 1:
-            torch.cuda.synchronize()
-            profiler.stop()
-            kernels = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6 / PROFILED
-
-    count = steps + (PROFILED if on_gpu else 0)
-    config = replace(training, warmup_steps=0, max_steps=count, validate_every=count, patience=None)
-    batching = batches or slt.training.epoch_batches
     with (
         tempfile.TemporaryDirectory() as work,
-        mock.patch.object(slt.training, "_step", step),
-        mock.patch.object(slt.training, "epoch_batches", batching),
+        mock.patch.object(slt.training, "_step", lambda *arguments: each(partial(whole, *arguments))),
+        mock.patch.object(slt.training, "epoch_batches", batches),
     ):
         slt.training.train(phase, config, 1, Path(work))
-    gaps = [after - before for before, after in itertools.pairwise(begun[:steps])]
-    return statistics.mean(gaps[len(gaps) // 5 :]), kernels  # without the start
 
 
-def measure(sheet: Sheet, phase: Any, training: TrainingConfig, name: str, steps: int) -> None:
-    """Seconds of an epoch either way; what a step's kernels take, of it."""
-    found = {}
-    for what, batches in (("by a budget of frames", slt.training.epoch_batches), ("random", random_batches)):
-        step, kernels = seconds_a_step(phase, training, steps, batches)
+def seconds_a_step(phase: Phase, training: TrainingConfig, steps: int, batches: Batching) -> float:
+    """Mean seconds of a training step, without the first ones."""
+    begun: list[float] = []
+
+    def timed(step: Callable[[], None]) -> None:
+        begun.append(time.perf_counter())
+        step()
+
+    train(phase, training, steps, batches, timed)
+    gaps = [after - before for before, after in itertools.pairwise(begun)]
+    return statistics.mean(gaps[len(gaps) // 5 :])
+
+
+def kernel_seconds(phase: Phase, training: TrainingConfig, batches: Batching) -> float:
+    """Mean seconds that a training step's kernels take on the GPU."""
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    done = 0
+
+    def profiled(step: Callable[[], None]) -> None:
+        nonlocal done
+        if not done:
+            torch.cuda.synchronize()
+            profiler.start()
+        step()
+        done += 1
+        if done == PROFILED:
+            torch.cuda.synchronize()
+            profiler.stop()
+
+    train(phase, training, PROFILED, batches, profiled)
+    return sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6 / PROFILED
+
+
+def measure(sheet: Sheet, phase: Phase, training: TrainingConfig, name: str, steps: int) -> None:
+    """Seconds of an epoch either way."""
+    found = []
+    for what, batches in BATCHES.items():
+        step = seconds_a_step(phase, training, steps, batches)
         grouped = batches(phase.lengths, training.micro_batch, 1, 0)
-        count = len(grouped)
-        found[what] = step * count
+        found.append(step * len(grouped))
         padded = sum(max(phase.lengths[i] for i in items) * len(items) for items in grouped)
-        sheet.note(f"{name}, batches {what}: padding", 100 * (1 - sum(phase.lengths) / padded), "% of frames")
-        sheet.note(f"{name}, batches {what}: a step", 1000 * step, "ms")
-        if kernels:
-            sheet.note(f"{name}, batches {what}: a step's kernels", 1000 * kernels, "ms")
-        sheet.note(f"{name}, batches {what}: an epoch of {count} steps", step * count, "s")
-    ours, theirs = found.values()
+        sheet.note(f"{name}, {what}: padding", 100 * (1 - sum(phase.lengths) / padded), "% of frames")
+        sheet.note(f"{name}, {what}: a step", 1000 * step, "ms")
+        sheet.note(f"{name}, {what}: an epoch of {len(grouped)} steps", found[-1], "s")
+    ours, theirs = found
     sheet.note(f"{name}: random batches' epoch over ours", theirs / ours, "x")
+
+
+BATCHES: dict[str, Batching] = {"batches by a budget of frames": slt.training.epoch_batches, "random": random_batches}
 
 
 def main() -> None:
@@ -169,12 +186,23 @@ def main() -> None:
     clips = read_clips(arguments.annotation, arguments.lengths, arguments.share)
     print(f"{len(clips.clips)} clips, {sum(clips.lengths)} frames", flush=True)
     sheet = Sheet()
-    for name, (phase, training) in phases(clips, read_params()).items():
-        for precision in arguments.precision if name in arguments.phases else ():
-            changed = replace(training, precision=precision)
-            measure(sheet, phase, changed, f"{name}, {precision}, {training.micro_batch} frames", arguments.steps)
-            if arguments.out:  # after each: rented time may end in the middle
-                sheet.save(arguments.out)
+    chosen = [
+        (f"{name}, {precision}, {training.micro_batch} frames", phase, replace(training, precision=precision))
+        for name, (phase, training) in phases(clips, read_params()).items()
+        for precision in arguments.precision
+        if name in arguments.phases
+    ]
+    for name, phase, training in chosen:
+        measure(sheet, phase, training, name, arguments.steps)
+        if arguments.out:  # after each: rented time may end in the middle
+            sheet.save(arguments.out)
+    for name, phase, training in (
+        chosen if torch.cuda.is_available() else ()
+    ):  # last, since a profiler slows what follows
+        for what, batches in BATCHES.items():
+            sheet.note(f"{name}, {what}: a step's kernels", 1000 * kernel_seconds(phase, training, batches), "ms")
+    if arguments.out:
+        sheet.save(arguments.out)
 
 
 if __name__ == "__main__":

@@ -67,13 +67,15 @@ def pad_tokens(sentences: Sequence[Sequence[int]], prompt: Sequence[int], pad: i
     """Decoder inputs (B, L), which begin with ``prompt``, and labels (B, L), -100 at prompt and padding."""
     given = len(prompt) - 1  # its last token is where the sentence's first is predicted
     longest = given + max(map(len, sentences))
-    inputs = torch.full((len(sentences), longest), pad)
-    labels = torch.full((len(sentences), longest), -100)
+    # numpy's: a tensor made for each sentence takes ten times as long, which a GPU's step would wait for
+    inputs = np.full((len(sentences), longest), pad)
+    labels = np.full((len(sentences), longest), -100)
     for i, ids in enumerate(sentences):
         end = given + len(ids)
-        labels[i, given:end] = torch.tensor(ids)
-        inputs[i, :end] = torch.tensor([*prompt, *ids[:-1]])
-    return inputs, labels
+        labels[i, given:end] = ids
+        inputs[i, : given + 1] = prompt
+        inputs[i, given + 1 : end] = ids[:-1]
+    return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
 def pad_glosses(lines: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -252,20 +252,16 @@ def _tables(
 def _shards(
     tasks: list[ShardTask], batch: int, decode: Decoder
 ) -> Generator[tuple[_Decoded, Decoding | None], None, None]:
-    """Every batch of every shard, then None for the shard's end, when its ids and lengths are complete."""
-
-    def check(task: ShardTask) -> None:
-        check_shard(_frames_file(task), task.shard["sha256"], FRAMES_INDEX)
-
+    """Every batch of every shard, then None for the shard's end, when it is checked and its ids are complete."""
     with ThreadPoolExecutor(1, "checker") as checker:
-        checks = deque(checker.submit(check, task) for task in tasks[:1])
-        for number, task in enumerate(tasks):
-            checks.popleft().result()
-            # hashed while this one is read: 100 MB take as long as a GPU takes for a thousand frames
-            checks.extend(checker.submit(check, following) for following in tasks[number + 1 : number + 2])
+        for task in tasks:
+            path = _frames_file(task)
+            # hashed while it is read: 100 MB take as long as a GPU takes for a thousand frames
+            checked = checker.submit(check_shard, path, task.shard["sha256"], FRAMES_INDEX)
             shard = _Decoded(task)
-            for frames in _batches(_frames_file(task), batch, shard, decode):
+            for frames in _batches(path, batch, shard, decode):
                 yield shard, frames
+            checked.result()
             yield shard, None
 
 
