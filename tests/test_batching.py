@@ -88,6 +88,17 @@ def test_a_clip_batch_for_a_gpu_is_that_for_a_cpu_but_for_the_noise() -> None:
     assert torch.equal(here["mask"], there["mask"]) and here["features"].shape[1] == 60  # cut to the position table
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_clips_that_nothing_augments_are_given_as_they_are_stored(on_gpu: bool) -> None:
+    clips = clip_batches(0.0, on_gpu).clips
+    batches = ClipBatches(clips, AugmentConfig(1.0, 1.0, 0.0, 0.0), 100, seed=1, on_gpu=on_gpu)
+    batch = batches.batch([2, 0], 4)
+    features = batches.given(batch)
+    assert batch["mask"].sum(1).tolist() == [7, 90] and features.dtype == torch.float32
+    assert np.array_equal(features[0, :7], clips.features[2]) and np.array_equal(features[1], clips.features[0])
+    assert not features[0, 7:].any()
+
+
 def test_the_noise_of_a_gpu_is_scaled_by_each_feature_and_comes_again_with_the_seed() -> None:
     batches = clip_batches(0.5, on_gpu=True)
     batch = {"features": torch.zeros(20, 60, 3, dtype=torch.float16)}
