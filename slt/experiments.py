@@ -14,6 +14,7 @@ from typing import Any, Literal
 from slt.config.base import PARAMS, lookup
 from slt.errors import ConfigError
 from slt.experiments_axes import (
+    LEARNING_CURVE,
     Axis,
     Params,
     backbone_axis,
@@ -254,12 +255,16 @@ def _name(*parts: str) -> str:
 
 SEM_MAP = "sem-map"
 PAPER_SYSTEMS = ("sign2text", "sign2sem2text", "sign2semtext")
+GLOSS_SYSTEMS = ("sign2text", "sign2glosstext", "sign2semtext")
 SEM_SYSTEMS = ("sign2sem2text", "sign2semtext")
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment("reconstruction", TEXTS["reconstruction"], (text_axis(),), ceiling=True),
-        Experiment("learning-curve", TEXTS["learning-curve"], (clips_axis(),), PAPER_SYSTEMS, against="system"),
+        Experiment(
+            "learning-curve", TEXTS["learning-curve"], (clips_axis(LEARNING_CURVE),), PAPER_SYSTEMS, against="system"
+        ),
+        Experiment("glosses", TEXTS["glosses"], (clips_axis(),), GLOSS_SYSTEMS, against="system"),
         Experiment(SEM_MAP, TEXTS[SEM_MAP]),
         Experiment(
             "features", TEXTS["features"], (backbone_axis(), size_axis(), pool_axis()), ("sign2text", "sign2semtext")

@@ -14,7 +14,7 @@ from slt.errors import ConfigError
 
 Params = dict[str, Any]
 ALL = "all"
-LEARNING_CURVE = (8, 4, 2)  # these parts of the train clips, then all of them
+LEARNING_CURVE = (8, 4, 2)
 SHARES = ("100%", "30%", "10%", "3%", "1%")
 
 
@@ -68,8 +68,12 @@ def text_axis() -> Axis:
     return Axis("text", lambda params, dataset: list(texts), read)
 
 
-def clips_axis() -> Axis:
+def clips_axis(parts: Sequence[int] = ()) -> Axis:
+    """The number of train clips: these parts of them, then all."""
+
     def default(params: Params, dataset: str) -> list[str]:
+        if not parts:
+            return [ALL]
         from slt.manifest import read_manifest
 
         manifest = paths.corpus_dir(dataset) / "manifest.parquet"
@@ -79,7 +83,7 @@ def clips_axis() -> Axis:
                 f" or name the points: --values 100,200,{ALL}"
             )
         count = len(read_manifest(manifest, "train"))
-        return [*(str(count // part) for part in LEARNING_CURVE if count // part), ALL]
+        return [*(str(count // part) for part in parts if count // part), ALL]
 
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         return Setting(value, {"parallel.train_clips": None if value == ALL else whole_number("clips", value)})

@@ -15,9 +15,11 @@ from slt.experiments import Choice, Experiment, Trial
 from slt.sem_alignment import recall_test
 from slt.store import read_json
 from slt.tables import check_comparable, compare, main_condition
+from slt.wer import WER
 
 FOLDER = Path("docs/experiments")
 METRICS = ("bleu", "chrf")
+"""of text; of a system with a gloss head also WER"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "clips": {split: len(evaluation.select(split, condition)) for split in SPLITS},
         "scores": {
-            split: {metric: evaluation.scores[split][condition][metric] for metric in METRICS}
+            split: {
+                metric: score
+                for metric, score in evaluation.scores[split][condition].items()
+                if metric in METRICS or (metric == WER.name and score["value"] is not None)
+            }
             for split in SPLITS
             if condition in evaluation.scores.get(split, {})
         },

@@ -17,6 +17,7 @@ from slt.metrics import no_score
 from slt.plots import MARKERS, colour, draw_plane, error_arms, save_figure, stacked_panels
 from slt.reports import Notes, markdown_table, score_cell, signed_difference
 from slt.store import read_json, replacing
+from slt.wer import WER
 
 REPORT = Path("docs/experiments.md")
 
@@ -177,12 +178,17 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
     second = next((test["second"]["baseline"] for test in tests if "second" in test), None)
     header += [f"Δ to {second}"] if second else []
     compared = any(line.paired("recall_at_1") for line in lines)
+    recognises = any(line.score("test", WER.name)["value"] is not None for line in lines)
+    header += ["gloss WER"] if recognises else []
     header += ["recall@1", *(["Δ recall@1"] if compared else []), "cosine"] if retrieves else []
     table = []
     for line in lines:
         scores = [score_cell(line.score(*key), notes) for key in (("dev", "bleu"), ("test", "bleu"), ("test", "chrf"))]
         cells = [*line.labels, _system(line, notes), str(len(line.results)), *scores, *line.difference()]
         cells += [line.paired("second")] if second else []
+        if recognises:
+            wer = line.score("test", WER.name)
+            cells.append("" if wer["value"] is None else score_cell(wer, notes))
         if retrieves:
             recall, cosine = line.retrieval("recall_at_1"), line.retrieval("mean_cosine")
             cells.append("" if recall is None else f"{recall:.1%}")

@@ -57,6 +57,16 @@ TEXTS = {
         "The budget of steps is the same at every point, so small parts are seen more often. Targets stay centred on"
         " all train sentences. Which clips a part holds is fixed by their ids: seeds vary training, not the draw.",
     ),
+    "glosses": Text(
+        "Glosses: what they bring, beside sentence embeddings",
+        "The yardstick that needs glosses: sign2glosstext learns the text and, by CTC, the glosses of the same clips."
+        " It stands between sign2text, which has the text alone, and sign2semtext, to which the teacher's sentence"
+        " embeddings are given in the glosses' place. Gloss WER is the word error rate of its recognised glosses on"
+        " test. Differences are to the first system.",
+        "Glosses tell the order of the signs, a SEM what the sentence says; the weights of the two losses were not"
+        " tuned against each other. sign2semtext starts from two phases of training that sign2glosstext has no use"
+        " for, so its steps are more than the column says.",
+    ),
     "sem-map": Text(
         "SEM map: predicted against true SEMs, aligned or not",
         "Whether predicted SEMs lie where the true ones do: retrieval of a test clip's own sentence, the cosine to it,"

@@ -24,8 +24,10 @@ from slt.experiments_axes import SEEN_BY_THE_ENCODER
 from slt.experiments_content import Result, add_result, read_results, result_path
 from slt.experiments_report import Line, write_report
 from slt.experiments_run import _same_stages, overridden
+from slt.metrics import no_score
 from slt.scoring import score_folder
 from slt.store import read_json, write_json
+from slt.wer import WER
 
 ROOT = Path(__file__).parent.parent
 PARAMS = read_params(ROOT / "params.yaml")
@@ -37,6 +39,7 @@ VARIED = {
     "reconstruction": {"sem2text.train_text"},
     "learning-curve": {"parallel.train_clips"},
     "features": {"features.pool", "frames.size"},
+    "glosses": set(),
     "loss": {"sign2sem.loss"},
     "monolingual": {"sem2text.monolingual"},
     "teachers": set(),
@@ -281,6 +284,29 @@ def test_of_three_systems_the_third_is_also_held_against_the_second(folders: Pat
     shown = dict(zip([cell.strip() for cell in header], [cell.strip() for cell in last], strict=True))
     assert shown["Δ to sign2sem2text"].startswith(f"{second['bleu']['difference']:+.2f} [")
     assert shown["Δ test BLEU"].startswith(f"{found['sign2semtext']['bleu']['difference']:+.2f} [")
+
+
+def test_a_system_that_recognises_glosses_has_their_error_rate_beside_its_bleu(folders: Path) -> None:
+    names = {"sign2text": "a-text", "sign2glosstext": "b-pipeline", "sign2semtext": "c-multitask"}
+    evaluations = {system: read_evaluation(paths.evaluation_dir(row)) for system, row in names.items()}
+    rate = {"value": 41.25, "low": 39.0, "high": 43.5, "half_width": 2.25}
+    evaluations["sign2glosstext"].scores["test"]["model"][WER.name] = rate
+    for other in ("sign2text", "sign2semtext"):
+        evaluations[other].scores["test"]["model"][WER.name] = no_score("no gloss head")
+    content = read_results("glosses", "demo", Choice())
+    trial = Trial("demo-glosses-all-seed1", "demo", {"clips": "all"}, 1, "minilm", "sltr", (), names, False, "demo")
+    result = Result(trial, "r" * 40, "c" * 40, evaluations)
+    add_result(content, EXPERIMENTS["glosses"], result, result)
+    write_json(result_path("glosses", "demo"), content)
+    kept = {name: one["scores"]["test"] for name, one in content["runs"][trial.name]["results"].items()}
+    assert kept["sign2glosstext"][WER.name] == rate and WER.name not in kept["sign2text"]
+    write_report()
+    lines = Path("docs/experiments.md").read_text().splitlines()
+    header, *rows = (
+        [cell.strip() for cell in line.split("|")] for line in lines if line.startswith(("| clips", "| all"))
+    )
+    shown = {row[header.index("system")].split("[")[0]: row[header.index("gloss WER")] for row in rows}
+    assert shown == {"sign2text": "", "sign2glosstext": "41.25 ± 2.25", "sign2semtext": ""}
 
 
 def test_two_variants_that_predict_sems_are_compared_in_retrieval_too(folders: Path) -> None:
