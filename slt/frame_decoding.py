@@ -94,11 +94,11 @@ def by_processes(size: int, batch: int) -> Iterator[Decoder]:
         ]
         return Decoding(memory.frames(slot)[: len(encoded)], parts, source, lambda: memory.free.put(slot))
 
-    with process_pool(worker_count()) as pool:
-        try:
+    try:
+        with process_pool(worker_count()) as pool:
             yield decode
-        finally:
-            memory.close()
+    finally:
+        memory.close()  # not before the last process has ended: the number of its file may be given to another one
 
 
 def _decode(encoded: list[np.ndarray], frames: np.ndarray) -> bool:
