@@ -37,6 +37,7 @@ from slt.config.base import lookup
 from slt.store import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
+STARTED = time.time()
 SYSTEMS = ("sign2text", "sign2sem2text", "sign2semtext", "sign2semtext_frames")
 ON_A_GPU: dict[str, Any] = {
     "frames.size": 224,
@@ -169,7 +170,12 @@ def run_stage(command: list[str], folder: Path, gpu: Gpu) -> dict[str, Any]:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     ended = time.time()
-    found = {"stage": label, "seconds": round(ended - begun, 1), "memory_mb": usage.ru_maxrss // 1024}
+    found = {
+        "stage": label,
+        "begun": round(begun - STARTED, 1),  # of two that ran at the same time, begun and seconds tell
+        "seconds": round(ended - begun, 1),
+        "memory_mb": usage.ru_maxrss // 1024,
+    }
     if process.returncode:
         print((folder / f"{label}.log").read_text(encoding="utf-8")[-3000:])
         return {**found, "failed": process.returncode}
@@ -200,7 +206,7 @@ def run_group(group: list[list[str]], folder: Path, gpu: Gpu) -> Iterator[dict[s
             ]
             started.append((command, pool.submit(run, command, before)))
         for future in as_completed(future for _, future in started):
-            yield {**future.result(), "beside": len(group) - 1}
+            yield future.result()
 
 
 def stage_here(steps: Path, command: list[str]) -> None:

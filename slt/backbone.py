@@ -203,11 +203,12 @@ class _Recorded:
     ) -> _Recorded | None:
         """The recorded pass; None for a model that cannot be recorded, since it looks at its numbers on the way."""
         try:
-            return cls(forward, shape, device)
+            with torch.cuda.device(device):  # what is recorded is the current device's
+                return cls(forward, shape, device)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if "captur" not in str(error):
                 raise
-            log.info("the backbone runs kernel by kernel (%s)", str(error).splitlines()[0])
+            log.warning("the backbone's kernels are started one by one (%s)", str(error).splitlines()[0])
             return None
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:

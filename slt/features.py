@@ -191,6 +191,8 @@ class _Decoded:
     """A frame shard as it is read: its clips so far."""
 
     task: ShardTask
+    checked: Future[None]
+    """raises StoreError unless the shard is the one that the index names"""
     ids: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
 
@@ -242,7 +244,7 @@ def _tables(
         next(bar, None)
 
     for shard, batch in _ahead(_shards(tasks, model.config.batch, decode)):
-        under_way.append((shard, None if batch is None else (batch, model.start(batch.result()))))
+        under_way.append((shard, None if batch is None else (batch, model.start(_frames(shard, batch)))))
         if len(under_way) > 1:  # the one before, which a GPU did while this batch was prepared
             yield from finish()
     while under_way:
@@ -258,11 +260,23 @@ def _shards(
             path = _frames_file(task)
             # hashed while it is read: 100 MB take as long as a GPU takes for a thousand frames
             checked = checker.submit(check_shard, path, task.shard["sha256"], FRAMES_INDEX)
-            shard = _Decoded(task)
-            for frames in _batches(path, batch, shard, decode):
-                yield shard, frames
+            shard = _Decoded(task, checked)
+            try:
+                for frames in _batches(path, batch, shard, decode):
+                    yield shard, frames
+            except Exception:
+                checked.result()  # a damaged shard is called that, whatever came of reading it
+                raise
             checked.result()
             yield shard, None
+
+
+def _frames(shard: _Decoded, batch: Decoding) -> np.ndarray:
+    try:
+        return batch.result()
+    except StoreError:
+        shard.checked.result()
+        raise
 
 
 def _batches(path: Path, batch: int, shard: _Decoded, decode: Decoder) -> Generator[Decoding, None, None]:

@@ -1,7 +1,7 @@
 """JPEG frames to pixels, ahead of a backbone: by threads, or by processes where a GPU waits for them.
 
 Threads share one interpreter and one address space: 16 of them decoded 12,000 frames of 224 pixels a second beside an
-H100, whose EfficientNet-B0 wants 20,000. Processes write into memory that the stage shares with them and has pinned.
+H100, whose EfficientNet-B0 wants 18,000. Processes write into memory that the stage shares with them and has pinned.
 """
 
 import functools
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from slt.errors import StoreError
+from slt.errors import DataError, StoreError
 from slt.workers import process_pool, worker_count
 
 PART = 32  # frames that a process decodes at a time: a few milliseconds
@@ -39,7 +39,7 @@ class Decoding:
     def result(self) -> np.ndarray:
         """The frames, once all are there; StoreError when one is no image of their size."""
         if not all([part.result() for part in self.parts]):
-            raise unreadable(self.source, self.frames.shape[1])
+            raise _unreadable(self.source, self.frames.shape[1])
         return self.frames
 
 
@@ -50,7 +50,7 @@ class Decoder(Protocol):
         """Begin to decode the bytes of a batch's frames, which stay as they are until they are decoded."""
 
 
-def unreadable(source: Path, size: int) -> StoreError:
+def _unreadable(source: Path, size: int) -> StoreError:
     return StoreError(f"{source}: a frame is no JPEG of {size} x {size} pixels; run the frames stage again")
 
 
@@ -82,8 +82,8 @@ def by_processes(size: int, batch: int) -> Iterator[Decoder]:
 
     def decode(encoded: list[np.ndarray], source: Path) -> Decoding:
         ends = np.cumsum([len(image) for image in encoded]).tolist()
-        if ends[-1] > memory.room:
-            raise unreadable(source, size)
+        if ends[-1] > memory.key.jpeg_bytes:
+            raise _unreadable(source, size)
         slot = memory.free.get()
         np.concatenate(encoded, out=memory.encoded(slot)[: ends[-1]])
         starts = [0, *ends[:-1]]
@@ -121,25 +121,25 @@ class _Key:
     batch: int
 
     @property
-    def pixels(self) -> int:
-        """Bytes of a batch's frames."""
+    def frame_bytes(self) -> int:
+        """Of a batch's frames."""
         return self.batch * self.size * self.size * 3
 
     @property
-    def room(self) -> int:
-        """Bytes that a batch's JPEG images may have: as many as pixels, which takes no memory until it is used."""
-        return self.pixels + self.batch * HEADER
+    def jpeg_bytes(self) -> int:
+        """That a batch's JPEG images may have: as many as its frames, which take no memory until they are used."""
+        return self.frame_bytes + self.batch * HEADER
 
     @property
-    def slot(self) -> int:
-        whole = self.pixels + self.room
-        return -(-whole // mmap.PAGESIZE) * mmap.PAGESIZE
+    def slot_bytes(self) -> int:
+        """Of a slot, which begins a page: frames, then JPEG images."""
+        return -(-(self.frame_bytes + self.jpeg_bytes) // mmap.PAGESIZE) * mmap.PAGESIZE
 
     def views(self, memory: mmap.mmap, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frames and room for bytes."""
-        content = np.frombuffer(memory, np.uint8, self.slot, slot * self.slot)
-        frames = content[: self.pixels].reshape(self.batch, self.size, self.size, 3)
-        return frames, content[self.pixels : self.pixels + self.room]
+        """A slot's frames, and its room for JPEG images."""
+        content = np.frombuffer(memory, np.uint8, self.slot_bytes, slot * self.slot_bytes)
+        frames = content[: self.frame_bytes].reshape(self.batch, self.size, self.size, 3)
+        return frames, content[self.frame_bytes : self.frame_bytes + self.jpeg_bytes]
 
 
 class _SharedMemory:
@@ -148,13 +148,12 @@ class _SharedMemory:
     def __init__(self, size: int, batch: int) -> None:
         descriptor = os.memfd_create("slt-frames")
         self.key = _Key(os.getpid(), descriptor, size, batch)
-        self.room = self.key.room
-        os.ftruncate(descriptor, BATCHES * self.key.slot)
-        self.memory = mmap.mmap(descriptor, BATCHES * self.key.slot)
+        os.ftruncate(descriptor, BATCHES * self.key.slot_bytes)
+        self.memory = mmap.mmap(descriptor, BATCHES * self.key.slot_bytes)
         self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for slot in range(BATCHES):
             self.free.put(slot)
-        self._pinned = [frames for frames in map(self.frames, range(BATCHES)) if _pin(frames)]
+        self._unpin = _pin([self.frames(slot) for slot in range(BATCHES)])
 
     def frames(self, slot: int) -> np.ndarray:
         return self.key.views(self.memory, slot)[0]
@@ -163,24 +162,34 @@ class _SharedMemory:
         return self.key.views(self.memory, slot)[1]
 
     def close(self) -> None:
-        for frames in self._pinned:
-            _cuda_runtime().cudaHostUnregister(frames.ctypes.data)
+        self._unpin()
         os.close(self.key.descriptor)
 
 
-def _pin(frames: np.ndarray) -> bool:
-    """Whether a GPU copies from this memory while it computes; without one there is nothing to pin for."""
+def _pin(blocks: list[np.ndarray]) -> Callable[[], None]:
+    """Let a GPU, if there is one, copy from this memory while it computes; returns what ends that.
+
+    Raises DataError when the system refuses.
+    """
     import torch
 
     if not torch.cuda.is_available():
-        return False
-    return int(_cuda_runtime().cudaHostRegister(frames.ctypes.data, frames.nbytes, 0)) == 0
+        return lambda: None
+    runtime: Any = torch.cuda.cudart()
+    for block in blocks:
+        code = int(runtime.cudaHostRegister(block.ctypes.data, block.nbytes, 0))
+        if code:
+            raise DataError(
+                f"the GPU cannot use {sum(block.nbytes for block in blocks) >> 20} MB of this machine's memory to take"
+                f" frames from (CUDA error {code}); lower features.batch, or let more memory be locked (`ulimit -l`)"
+            )
 
+    def unpin() -> None:
+        torch.cuda.synchronize()  # of a run that failed, a batch may still be on its way
+        for block in blocks:
+            runtime.cudaHostUnregister(block.ctypes.data)
 
-def _cuda_runtime() -> Any:
-    import torch
-
-    return torch.cuda.cudart()
+    return unpin
 
 
 def _decode_shared(key: _Key, slot: int, at: int, starts: list[int], ends: list[int]) -> bool:
@@ -193,4 +202,4 @@ def _decode_shared(key: _Key, slot: int, at: int, starts: list[int], ends: list[
 @functools.lru_cache(maxsize=1)
 def _opened(key: _Key) -> mmap.mmap:
     with open(f"/proc/{key.process}/fd/{key.descriptor}", "r+b") as file:
-        return mmap.mmap(file.fileno(), BATCHES * key.slot)
+        return mmap.mmap(file.fileno(), BATCHES * key.slot_bytes)

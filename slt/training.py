@@ -166,9 +166,9 @@ def _step(
             f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
             f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"
         )
-    optimiser.step()
     for name, value in ranks.summed(_added(losses), batches.counted).items():
         run.sums.setdefault(name, []).append(value)
+    optimiser.step()
     run.step += 1
 
 

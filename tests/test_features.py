@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
+from test_frame_decoding import in_time
 from test_video import pictures, write_video
 
 from slt import backbone as backbone_module
@@ -104,6 +105,18 @@ def test_a_pass_recorded_for_a_gpu_gives_what_its_kernels_give_one_by_one(
     assert np.abs(recorded.astype(np.float32) - one_by_one).max() < 1e-3 * np.abs(one_by_one).max()
     # one batch after the other, none of them another's
     assert len({row.tobytes() for row in recorded}) == 19
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_backbone_that_cannot_be_recorded_runs_one_by_one(
+    config: FeaturesConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = GemPool.forward
+    # a number that Python has to see cannot be recorded
+    monkeypatch.setattr(GemPool, "forward", lambda self, x: whole(self, x) if x.max().item() else x)
+    here, there = (Backbone.load(replace(config, pool="gem"), SIZE, device) for device in ("cuda", "cpu"))
+    assert here._recorded is None
+    np.testing.assert_allclose(here(images(3)), there(images(3)), atol=0.01, rtol=0.01)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -343,13 +356,15 @@ def test_a_rerun_takes_up_complete_shards(
 
 
 def test_frames_decoded_by_processes_give_the_same_shards(
-    config: FeaturesConfig, shards: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+    config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = replace(config, batch=2)  # 24 batches, three times as many as there is memory for at once
+    make_features(config, SIZE, shards, Path("by-threads"))
     monkeypatch.setattr(features_module, "decoder", lambda model: by_processes(SIZE, config.batch))
     monkeypatch.setenv("SLT_WORK", "other")
-    make_features(config, SIZE, shards, Path("by-processes"))
+    in_time(lambda: make_features(config, SIZE, shards, Path("by-processes")))
     ours, theirs = (
-        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (Path("by-processes"), stored)
+        {path.name: path.read_bytes() for path in Path(folder).iterdir()} for folder in ("by-processes", "by-threads")
     )
     assert ours == theirs
 
@@ -364,6 +379,10 @@ def test_a_corrupt_or_foreign_frame_shard_stops_the_stage(config: FeaturesConfig
         make_features(config, SIZE, shards, Path("out"))
     path.write_bytes((shards / "frames-00000.parquet").read_bytes())
     with pytest.raises(StoreError, match=r"frames-00001\.parquet"):
+        make_features(config, SIZE, shards, Path("out"))
+    assert content.count(b"id") > 1
+    path.write_bytes(content.replace(b"id", b"ib"))  # a column's name in the footer, which no checksum covers
+    with pytest.raises(StoreError, match=r"frames-00001\.parquet: not the shard that frames\.json names"):
         make_features(config, SIZE, shards, Path("out"))
     path.write_bytes(content)
     with pytest.raises(StoreError, match="96 x 96"):

@@ -1,8 +1,10 @@
 """Frames decoded by processes, as beside a GPU, are those decoded by threads; a bad image or a lost process is told."""
 
 import os
+import queue
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +32,26 @@ def decoding(kind: str) -> Iterator[Decoder]:
         yield decode
 
 
+def in_time(work: Callable[[], object]) -> None:
+    """Fail where this waits for ever: for memory that no one gives back."""
+    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            work()
+            done.put(None)
+        except BaseException as error:
+            done.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        error = done.get(timeout=120)
+    except queue.Empty:
+        pytest.fail("still waiting after two minutes")
+    if error:
+        raise error
+
+
 @pytest.fixture(autouse=True)
 def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLT_WORKERS", "2")
@@ -47,11 +69,14 @@ def test_processes_give_the_pixels_that_opencv_gives_batch_after_batch() -> None
 
 
 def test_eight_batches_can_be_out_at_once() -> None:
-    encoded = images(BATCHES)
-    with by_processes(SIZE, PART) as decode:
-        batches = [decode([image] * PART, SHARD) for image in encoded]
-        for image, batch in zip(encoded, batches, strict=True):
-            assert (batch.result() == cv2.imdecode(image, cv2.IMREAD_COLOR_RGB)).all()
+    def decode_all() -> None:
+        encoded = images(BATCHES)
+        with by_processes(SIZE, PART) as decode:
+            batches = [decode([image] * PART, SHARD) for image in encoded]
+            for image, batch in zip(encoded, batches, strict=True):
+                assert (batch.result() == cv2.imdecode(image, cv2.IMREAD_COLOR_RGB)).all()
+
+    in_time(decode_all)
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])

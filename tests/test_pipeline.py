@@ -61,7 +61,7 @@ def put(params: dict[str, Any], key: str, value: Any) -> None:
 
 def shell(clone: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    drop = {"SLT_RAW", "SLT_WORK", "SLT_DEVICE"}
+    drop = {"SLT_RAW", "SLT_WORK"}
     inherited = {key: value for key, value in os.environ.items() if key not in drop}
     return subprocess.run(
         command,
@@ -233,8 +233,7 @@ def test_an_experiment_runs_beside_the_workspace_and_is_found_again(clone: Path)
 @pytest.fixture
 def inside(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The clone as the current folder of this process, which imports torch once for several tests."""
-    for name in ("SLT_RAW", "SLT_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SLT_RAW", raising=False)
     monkeypatch.setenv("SLT_WORK", str(tmp_path / "work"))
     monkeypatch.chdir(clone)
     return clone

@@ -28,7 +28,7 @@ from slt.config.data import CorpusConfig, FramesConfig, WikipediaConfig
 from slt.corpora import how2sign, own, phoenix14t, phoenix14t_pami0
 from slt.errors import DataError
 from slt.evaluations import _read_sems
-from slt.feature_set import INDEX, SCHEMA, FeatureSet, check_shard
+from slt.feature_set import INDEX, SCHEMA, FeatureSet
 from slt.frame_decoding import by_threads
 from slt.frames import ShardTask, make_shard
 from slt.manifest import SPLITS, Clip, read_features_source, read_manifest, write_manifest
@@ -94,13 +94,14 @@ def write_frame_shard(folder: Path) -> None:
 
 
 def read_frame_shard(folder: Path, verified: bool) -> Any:
+    """As the features stage reads it; unverified: as if the index named whatever lies there, so that pages speak."""
     shard = folder / "frames-00000.parquet"
-    if verified:  # as the features stage does before it decodes
-        check_shard(shard, (folder / "sha256").read_text(), "frames.json")
-    read = features._Decoded(features.ShardTask(folder, {"file": shard.name}, folder / "features.parquet", {}))
+    named = (folder / "sha256").read_text() if verified else file_sha256(shard)
+    task = features.ShardTask(folder, {"file": shard.name, "sha256": named}, folder / "features.parquet", {})
     with by_threads(32, np.empty) as decode:
-        frames = [batch.result() for batch in features._batches(shard, 8, read, decode)]
-    return [frames, read.ids, read.lengths]
+        read = list(features._shards([task], 8, decode))
+        frames = [features._frames(decoded, batch) for decoded, batch in read if batch is not None]
+    return [frames, read[-1][0].ids, read[-1][0].lengths]
 
 
 def write_feature_set(folder: Path) -> None:
