@@ -266,7 +266,7 @@ def figure_of(content: dict[str, Any]) -> Any:
     lines = lines_of(content)
     points = list(dict.fromkeys(line.labels for line in lines))
     systems = list(dict.fromkeys(line.system for line in lines))
-    joined = len(experiment.axes) == 1 and experiment.axes[0].ordered
+    joined = len(experiment.axes) == 1 and experiment.axes[0].ordered and len(points) > 1
     figure, (panel,) = stacked_panels(1, 8.0, 4.0)
     for i, system in enumerate(systems):
         own = [line for line in lines if line.system == system and figures(line)["value"] is not None]
