@@ -46,6 +46,7 @@ SMALL = "mobilenetv3_small_050.lamb_in1k"
 SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
 SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
 GPU_CLIPS = 2400  # eight seconds a round, so that its beginning and end weigh little
+GPU_SHARD = 200  # clips: 12,000 frames, as 100 clips of PHOENIX-2014T have
 GRAIN = 4.0  # of 255: 13 kB a frame of 224 pixels
 CLIP_FRAMES = 60  # five seconds of the demo
 LARGE = 480  # pixels, where the second core is asked for: seconds of work beside the start of the workers
@@ -122,7 +123,7 @@ def frames_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, sid
 
 
 def features_speed(
-    sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, config: FeaturesConfig, size: int
+    sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, config: FeaturesConfig, shards: FramesConfig
 ) -> None:
     import timm
     import torch
@@ -132,7 +133,8 @@ def features_speed(
 
     write_manifest(folder / "manifest.parquet", clips)
     shutil.rmtree(folder / "frames", ignore_errors=True)
-    index = make_frames(replace(FRAMES, size=size), folder / "manifest.parquet", folder / "frames", KEEP_ALL)
+    size = shards.size
+    index = make_frames(shards, folder / "manifest.parquet", folder / "frames", KEEP_ALL)
     model = Backbone.load(config, size)
     plain = timm.create_model(config.backbone, num_classes=0).eval().to(model.device)
     plain = plain.to(memory_format=torch.channels_last)
@@ -173,7 +175,7 @@ def features_on_gpu(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) 
     torch.save(timm.create_model("efficientnet_b0").state_dict(), folder / "b0.pth")
     paper = replace(FEATURES, backbone="efficientnet_b0", weights=str(folder / "b0.pth"), batch=256)
     for config in (replace(paper, precision="bfloat16"), paper):
-        features_speed(sheet, clips, folder, rounds, config, 224)
+        features_speed(sheet, clips, folder, rounds, config, replace(FRAMES, size=224, clips_per_shard=GPU_SHARD))
 
 
 def second_core(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> None:
@@ -292,7 +294,7 @@ def main() -> None:
         elif "features" in arguments.only:
             for precision in ("float32", "bfloat16"):
                 config = replace(FEATURES, precision=precision)
-                features_speed(sheet, clips, folder, arguments.rounds, config, FRAMES.size)
+                features_speed(sheet, clips, folder, arguments.rounds, config, FRAMES)
         if "memory" in arguments.only:
             memory(folder, sheet)
         if arguments.out:

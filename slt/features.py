@@ -45,7 +45,8 @@ log = logging.getLogger("slt.features")
 T = TypeVar("T")
 
 FRAMES_INDEX = "frames.json"
-QUEUED_BATCHES = BATCHES - 4  # of the others one is being read, one handed over, one started, one on the GPU
+STARTED = 2  # batches that a GPU has yet to do when the stage waits for the one before: 28 ms of an H100
+QUEUED_BATCHES = BATCHES - STARTED - 3  # of the others one is being read, one handed over, one on the GPU
 
 
 @dataclass(frozen=True)
@@ -148,25 +149,26 @@ def _batch_count(task: ShardTask, batch: int) -> int:
 def _make_shards(tasks: list[ShardTask], model: Backbone, bar: Iterator[int], decode: Decoder) -> list[dict[str, Any]]:
     """Records of all shards, each made unless it lies there; ``bar`` is moved on by one for each batch.
 
-    One thread checks and decodes ahead, another writes and hashes what is done, so that the forward passes of one
-    shard follow those of the shard before: on a GPU hashing 50 MB takes as long as a thousand frames.
+    One thread checks and decodes ahead, another puts together, writes and hashes what is done, so that the forward
+    passes of one shard follow those of the shard before: on a GPU hashing 50 MB takes as long as a thousand frames.
     """
     finished = {task.path: _record(task) for task in tasks if _complete(task.path, task.counts)}
     missing = [task for task in tasks if task.path not in finished]
     taken_up = sum(_batch_count(task, model.config.batch) for task in tasks if task.path in finished)
     deque(itertools.islice(bar, taken_up), maxlen=0)
     writing: dict[Path, Future[dict[str, Any]]] = {}
-    with ThreadPoolExecutor(1, "writer") as writer, closing(_tables(missing, model, bar, decode)) as tables:
+    with ThreadPoolExecutor(1, "writer") as writer, closing(_computed(missing, model, bar, decode)) as shards:
         before: Future[dict[str, Any]] | None = None
-        for task, table in tables:
+        for shard, features in shards:
             if before:
-                before.result()  # no more than one table waits, and an error of the disk is met at once
-            before = writing[task.path] = writer.submit(_written, task, table)
+                before.result()  # no more than one shard waits, and an error of the disk is met at once
+            before = writing[shard.task.path] = writer.submit(_written, shard, features)
         return [finished.get(task.path) or writing[task.path].result() for task in tasks]
 
 
-def _written(task: ShardTask, table: pa.Table) -> dict[str, Any]:
-    write_table(task.path, table, {**task.provenance, "record": task.counts})
+def _written(shard: "_Decoded", features: np.ndarray) -> dict[str, Any]:
+    task = shard.task
+    write_table(task.path, shard.table(features), {**task.provenance, "record": task.counts})
     executed(task.path.parent, "shard", task.path.name)
     return _record(task)
 
@@ -196,11 +198,9 @@ class _Decoded:
     ids: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
 
-    def table(self, features: np.ndarray, done: int) -> pa.Table:
-        """The feature table, once all its frames are done."""
-        counts, dim = self.task.counts, features.shape[1]
-        if (done, len(self.ids), sum(self.lengths)) != (counts["frames"], counts["clips"], done):
-            raise _other_clips(self.task)
+    def table(self, features: np.ndarray) -> pa.Table:
+        """The feature table of all its frames."""
+        dim = features.shape[1]
         ends = np.cumsum(self.lengths)
         cells = [features[end - n : end].tobytes() for n, end in zip(self.lengths, ends, strict=True)]
         return pa.table([self.ids, self.lengths, [dim] * len(self.ids), cells], schema=SCHEMA)
@@ -216,24 +216,27 @@ def _other_clips(task: ShardTask) -> StoreError:
     )
 
 
-def _tables(
+def _computed(
     tasks: list[ShardTask], model: Backbone, bar: Iterator[int], decode: Decoder
-) -> Generator[tuple[ShardTask, pa.Table], None, None]:
-    """The feature table of each frame shard, in order; a batch's frames are neighbours in one shard."""
+) -> Generator[tuple[_Decoded, np.ndarray], None, None]:
+    """The features of each frame shard, in order; a batch's frames are neighbours in one shard."""
     features = np.empty((0, model.dim), "<f2")
     done = 0
     # None: all of the shard was started
     under_way: deque[tuple[_Decoded, tuple[Decoding, Pending] | None]] = deque()
 
-    def finish() -> Iterator[tuple[ShardTask, pa.Table]]:
+    def finish() -> Iterator[tuple[_Decoded, np.ndarray]]:
         nonlocal features, done
         shard, computing = under_way.popleft()
+        counts = shard.task.counts
         if computing is None:
-            yield shard.task, shard.table(features, done)
+            if (done, len(shard.ids), sum(shard.lengths)) != (counts["frames"], counts["clips"], done):
+                raise _other_clips(shard.task)
+            yield shard, features
             done = 0
             return
         if not done:
-            features = np.empty((shard.task.shard["frames"], model.dim), "<f2")
+            features = np.empty((counts["frames"], model.dim), "<f2")
         batch, pending = computing
         made = model.finish(pending)
         batch.release()
@@ -245,7 +248,8 @@ def _tables(
 
     for shard, batch in _ahead(_shards(tasks, model.config.batch, decode)):
         under_way.append((shard, None if batch is None else (batch, model.start(_frames(shard, batch)))))
-        if len(under_way) > 1:  # the one before, which a GPU did while this batch was prepared
+        # the first of them, which a GPU did while the others were prepared
+        while sum(computing is not None for _, computing in under_way) > STARTED:
             yield from finish()
     while under_way:
         yield from finish()

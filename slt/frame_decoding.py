@@ -22,7 +22,7 @@ from slt.errors import DataError, StoreError
 from slt.workers import process_pool, worker_count
 
 PART = 32  # frames that a process decodes at a time: a few milliseconds
-BATCHES = 8  # in shared memory at once: decoded ahead, handed over, and on the GPU
+BATCHES = 10  # in shared memory at once: decoded ahead, handed over, and on the GPU
 HEADER = 1024  # bytes of a JPEG image that do not grow with its pixels: its tables
 
 
@@ -74,7 +74,7 @@ def by_threads(size: int, buffer: Callable[[tuple[int, ...]], np.ndarray]) -> It
 
 @contextmanager
 def by_processes(size: int, batch: int) -> Iterator[Decoder]:
-    """A decoder with ``SLT_WORKERS`` processes (default: one a core), into pinned memory for eight batches.
+    """A decoder with ``SLT_WORKERS`` processes (default: one a core), into pinned memory for ten batches.
 
     More batches than these are never out: the stage reads ahead by fewer. DataError when a process was killed.
     """

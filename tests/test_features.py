@@ -3,13 +3,13 @@
 import functools
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
 import pytest
 import timm
 import torch
@@ -342,11 +342,11 @@ def test_a_rerun_takes_up_complete_shards(
     monkeypatch.setenv("SLT_WORK", "other")
     whole, calls = features_module._written, []
 
-    def counted(task: features_module.ShardTask, table: pa.Table) -> dict[str, Any]:
-        calls.append(task.path.name)
+    def counted(shard: Any, features: np.ndarray) -> dict[str, Any]:
+        calls.append(shard.task.path.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return whole(task, table)
+        return whole(shard, features)
 
     monkeypatch.setattr(features_module, "_written", counted)
     with pytest.raises(KeyboardInterrupt):
@@ -355,10 +355,56 @@ def test_a_rerun_takes_up_complete_shards(
     assert calls[3:] == ["features-00002.parquet"]
 
 
+def test_a_gpu_always_has_two_more_batches_to_do_across_shards(
+    config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    ahead: list[int] = []
+    start, finish = Backbone.start, Backbone.finish
+
+    def noted_start(model: Backbone, frames: np.ndarray) -> Any:
+        started.append(len(frames))
+        return start(model, frames)
+
+    def noted_finish(model: Backbone, pending: Any) -> np.ndarray:
+        ahead.append(len(started) - len(ahead) - 1)
+        return finish(model, pending)
+
+    monkeypatch.setattr(Backbone, "start", noted_start)
+    monkeypatch.setattr(Backbone, "finish", noted_finish)
+    make_features(replace(config, batch=4), SIZE, shards, Path("out"))
+    assert started == [4, 4, 1, 4, 4, 4, 4, 4, 1, 4, 4, 4, 3]  # shards of 9, 21 and 15 frames
+    assert ahead == [2] * 11 + [1, 0]
+
+
+def test_putting_a_shard_together_holds_up_no_batch_of_the_next_one(
+    config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_shard = threading.Event()
+    put_together, start = features_module._Decoded.table, Backbone.start
+
+    def waiting(shard: Any, features: np.ndarray) -> Any:
+        if shard.task.path.name == "features-00000.parquet":
+            assert next_shard.wait(30), "the next shard's batches wait for this one"
+        return put_together(shard, features)
+
+    started = []
+
+    def noted(model: Backbone, frames: np.ndarray) -> Any:
+        started.append(len(frames))
+        if sum(started) == 9 + 21:  # the first two shards
+            next_shard.set()
+        return start(model, frames)
+
+    monkeypatch.setattr(features_module._Decoded, "table", waiting)
+    monkeypatch.setattr(Backbone, "start", noted)
+    make_features(replace(config, batch=4), SIZE, shards, Path("out"))
+
+
 def test_frames_decoded_by_processes_give_the_same_shards(
     config: FeaturesConfig, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(config, batch=2)  # 24 batches, three times as many as there is memory for at once
+    config = replace(config, batch=2)  # 24 batches, more than twice as many as there is memory for at once
     make_features(config, SIZE, shards, Path("by-threads"))
     monkeypatch.setattr(features_module, "decoder", lambda model: by_processes(SIZE, config.batch))
     monkeypatch.setenv("SLT_WORK", "other")

@@ -68,7 +68,7 @@ def test_processes_give_the_pixels_that_opencv_gives_batch_after_batch() -> None
             batch.release()
 
 
-def test_eight_batches_can_be_out_at_once() -> None:
+def test_as_many_batches_as_said_can_be_out_at_once() -> None:
     def decode_all() -> None:
         encoded = images(BATCHES)
         with by_processes(SIZE, PART) as decode:
