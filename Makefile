@@ -76,7 +76,7 @@ how2sign-sample: env
 	  -S '+run.rows.h2s-sign2text={$(H2S), decoder: sltr, system: sign2text, seed: 1, baseline: null}' \
 	  -S '+run.rows.h2s-sign2semtext={$(H2S), decoder: sltr, system: sign2semtext, seed: 1, baseline: h2s-sign2text}' \
 	  -S '+run.rows.h2s-sign2semtext-frames={$(H2S), decoder: sltr, system: sign2semtext_frames, seed: 1, baseline: h2s-sign2text}'
-	$(BIN)/python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
+	$(BIN)/python analyses/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames
 
 # A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
 # with a decoder and a budget that a CPU has, into a table of docs/experiments.md:
@@ -142,4 +142,4 @@ SYSTEMS := sign2text sign2sem2text sign2semtext sign2semtext_frames
 seeds: env
 	$(BIN)/dvc exp run $(foreach seed,$(SEEDS),$(foreach system,$(SYSTEMS), \
 	  -S '+run.rows.demo-$(subst _,-,$(system))-seed$(seed)={dataset: demo, system: $(system), teacher: minilm, decoder: sltr, seed: $(seed), baseline: null}'))
-	$(BIN)/python benchmarks/seeds.py metrics/demo.json docs/demo-seeds.md
+	$(BIN)/python analyses/seeds.py metrics/demo.json docs/demo-seeds.md

@@ -1,4 +1,25 @@
-"""Sign language translation with sentence embedding supervision, as a data and training pipeline."""
+"""Sign language translation with sentence embedding supervision, as a data and training pipeline.
+
+Which module serves what; the first line of each says what it does::
+
+    corpus         corpora/ demo/ annotation manifest media
+    frames         frames video images
+    features       features frame_decoding backbone folding precomputed feature_set
+    targets        targets teacher tsdae sem_space
+    wikipedia      wikipedia wikipedia_source wikitext
+    training       sign2sem sem2text finetune models/ training batching losses clips tokenizer trimming gloss ctc
+                   model_folder weights; several processes: launch ranks
+    evaluation     decoding conditions evaluations scoring metrics bleurt wer bootstrap diagnostics sem_metrics
+                   sem_alignment
+    tables         tables reports plots agreement; the paper's: paper_tables paper_reports paper_run published
+    experiments    experiments experiments_axes experiments_content experiments_report experiments_run
+                   experiments_sem_map experiments_text experiments_transfer experiments_unseen
+    slt command    cli translate score_files new_corpus verify
+    every stage    stage config/ paths store arrays pickles unpacking workers cluster lifecycle resources run_log errors
+
+A name that ends in capitals says its axes: ``features_BTF`` is batch x time x features. B batch, C channels, D width, F
+features, G glosses, H height, L tokens, M memory, S SEM, T frames, V vocabulary, W width of an image.
+"""
 
 import ctypes
 import os

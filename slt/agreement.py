@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slt.errors import DataError, SltError
+from slt.paths import STAGE_TIMES, work_root
 from slt.reports import markdown_table, score_cell
 from slt.stage import configure_logging, log
 from slt.store import read_json
@@ -60,7 +61,13 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     configure_logging()
     try:
-        compared = compare_runs(committed(arguments.table, arguments.revision), read_json(arguments.table))
+        reference, fresh = committed(arguments.table, arguments.revision), read_json(arguments.table)
+        # a run may give the reference's very bytes, but not without a stage
+        if fresh == reference and not (work_root() / STAGE_TIMES).is_file():
+            raise DataError(
+                f"{arguments.table}: as it came from git, and no stage has run here; run `make repro` first"
+            )
+        compared = compare_runs(reference, fresh)
     except SltError as error:
         log.error("%s", error)
         sys.exit(2)

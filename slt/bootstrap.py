@@ -16,6 +16,8 @@ import numpy as np
 from slt.errors import DataError
 from slt.metrics import DIGITS, Score, Statistics
 
+LIMIT = 4 * 10**8  # sentences in all resamples of a draw: 3.2 GB of counts
+
 
 @dataclass(frozen=True, eq=False)
 class Draw:
@@ -57,6 +59,10 @@ def draw(n: int, resamples: int = 1000, seed: int = 12345, confidence: float = 0
     """Draw resamples of n sentences as ``sacrebleu.significance._bootstrap_resample`` does with that seed."""
     if n < 1:
         raise DataError("nothing to resample: no sentence")
+    if n * resamples > LIMIT:
+        raise DataError(
+            f"{resamples} resamples of {n} sentences do not fit in memory; at most {LIMIT // n} do, and 1000 are usual"
+        )
     picked = np.random.default_rng(seed).choice(n, size=(resamples, n), replace=True)
     flat = (picked + n * np.arange(resamples)[:, None]).ravel()
     counts = np.bincount(flat, minlength=resamples * n).reshape(resamples, n).astype(np.float64)

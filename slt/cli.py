@@ -178,7 +178,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from slt.config.schema import check
 
     check(read_params())
-    log.info("params.yaml: every section is well-formed, every row's upstream is built")
+    log.info("params.yaml: every section is well-formed, every row's upstream is listed in `run`")
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -205,11 +205,20 @@ def _experiment(arguments: argparse.Namespace) -> None:
     from slt.errors import ConfigError
     from slt.experiments import EXPERIMENTS, SEM_MAP, Choice, experiment_named, read_numbers, read_values, trials
     from slt.experiments_run import head, overridden, run_experiment
+    from slt.experiments_unseen import check_workspace
 
     if arguments.list:
         sys.stdout.write("\n".join(experiment.describe() for experiment in EXPERIMENTS.values()) + "\n")
         return
-    if arguments.name is not None:
+    if arguments.name is None:
+        options = ("dataset", "seeds", "values", "systems", "teacher", "decoder", "set_param", "label", "dry")
+        given = [f"--{option.replace('_', '-')}" for option in options if getattr(arguments, option)]
+        if given:
+            raise ConfigError(
+                f"slt experiment: {', '.join(given)} of which experiment? Name one (`slt experiment --list`); without"
+                " any option docs/experiments.md is made anew"
+            )
+    else:
         experiment = experiment_named(arguments.name)
         if arguments.dataset is None:
             raise ConfigError(f"slt experiment {experiment.name}: name a dataset, as in --dataset demo")
@@ -224,12 +233,15 @@ def _experiment(arguments: argparse.Namespace) -> None:
             label=arguments.label,
         )
         if experiment.name == SEM_MAP:
-            from slt.experiments_sem_map import run_sem_map
+            from slt.experiments_sem_map import run_sem_map, sem_map_reads
 
-            if not arguments.dry:
+            if arguments.dry:
+                sys.stdout.writelines(f"reads {path}\n" for path in sem_map_reads(params, arguments.dataset))
+            else:
                 run_sem_map(params, arguments.dataset, head(), choice.label)
         else:
             planned = trials(experiment, params, arguments.dataset, choice)
+            check_workspace(planned, params)
             if arguments.dry:
                 for trial in planned:
                     overridden(trial.overrides)  # a variant that would not run is not printed
@@ -258,7 +270,7 @@ def _paper(arguments: argparse.Namespace) -> None:
     if arguments.dry:
         sys.stdout.write(shlex.join(plan.command) + "\n")
         return
-    log.info("%d rows: %s", len(plan.rows), ", ".join(plan.rows))
+    log.info("rows: %s", ", ".join(plan.rows) or "none without videos, the ceilings alone")
     run_paper(plan, params)
     log.info("metrics/paper_%s.md: the paper's tables", plan.dataset)
 
@@ -277,18 +289,20 @@ def _verify(arguments: argparse.Namespace) -> None:
     result = verify(arguments.paths)
     for path in result.absent:
         log.warning("%s: not on disk; `dvc repro` or `dvc checkout` brings it", path)
+    for path in result.unlisted:
+        log.warning("%s: not compared: it is here from git, and DVC lists its files once `dvc repro` has run", path)
     for fault in result.faults:
         log.error("%s", fault)
     if result.faults:
-        raise StoreError(f"{len(result.faults)} faults in {result.files} files")
+        raise StoreError(f"faults: {len(result.faults)}, in {result.files} files")
     log.info("%d files, %.2f GB: as their stages wrote them", result.files, result.bytes / 1e9)
 
 
 def _times(arguments: argparse.Namespace) -> None:
     from slt.errors import DataError
-    from slt.paths import work_root
+    from slt.paths import STAGE_TIMES, work_root
 
-    path = work_root() / "stage-times.jsonl"
+    path = work_root() / STAGE_TIMES
     if not path.is_file():
         raise DataError(f"{path}: no stage has run here yet; run `dvc repro` first")
     last = {}

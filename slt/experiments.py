@@ -49,11 +49,16 @@ class Experiment:
     plots: Literal["test BLEU", "recall@1"] = "test BLEU"
     own_teacher: bool = False
     """whether it is about a teacher that is trained here, so that the dataset's first such entry is its default"""
+    needs: str = ""
+    """what it asks of a dataset, for a terminal"""
+    defining: tuple[str, ...] = ()
+    """those of ``systems`` without which the table would not be what its title says"""
 
     def describe(self) -> str:
-        """For a terminal: name, axes, what it shows."""
-        axes = ", ".join(axis.name for axis in self.axes) or "none (reads finished rows)"
-        return f"{self.name}\n  {self.text.shows}\n  axes: {axes}"
+        """For a terminal: name, what it shows, axes with their default values, what it asks of a dataset."""
+        axes = "; ".join(f"{axis.name} (default: {axis.values})" for axis in self.axes) or "none (reads finished rows)"
+        needs = f"\n  needs: {self.needs}" if self.needs else ""
+        return f"{self.name}\n  {self.text.shows}\n  axes: {axes}{needs}"
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,10 @@ class Trial:
 def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice) -> list[Trial]:
     """What DVC has to run, seed by seed, the variant that others are compared with first.
 
-    Raises ConfigError for a dataset, axis, value, system, teacher or decoder that is not there.
+    Raises ConfigError for a dataset, axis, value, system, teacher or decoder that is not there, and where the dataset
+    has too few of them for a comparison.
     """
-    _check_dataset(params, dataset)
+    check_dataset(params, dataset)
     teacher, decoder = _pair(experiment, params, dataset, choice)
     systems = _systems(experiment, params, dataset, choice)
     unknown = set(choice.values) - {axis.name for axis in experiment.axes}
@@ -121,7 +127,12 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
         raise ConfigError(f"experiment {experiment.name} has no axis `{min(unknown)}`; its axes: {names}")
     settings = []
     for axis in experiment.axes:
-        wanted = choice.values.get(axis.name) or tuple(axis.default(params, dataset))
+        wanted = choice.values.get(axis.name) or tuple(axis.default(params, dataset, teacher))
+        if len(wanted) == 1 and axis.name not in choice.values and axis.alone is not None:
+            raise ConfigError(
+                f"experiment {experiment.name}: {dataset} has one {axis.name} alone (`{wanted[0]}`), which leaves"
+                f" nothing to compare: {axis.alone(params, dataset, teacher)}"
+            )
         settings.append([axis.read(value, params, dataset, teacher) for value in wanted])
     own_seed = lookup(params, f"{dataset}.sign2sem.seed")
     named = [dataset, experiment.name, *([choice.label] if choice.label else [])]
@@ -161,7 +172,7 @@ def trials(experiment: Experiment, params: Params, dataset: str, choice: Choice)
     return planned
 
 
-def _check_dataset(params: Params, dataset: str) -> None:
+def check_dataset(params: Params, dataset: str) -> None:
     """Raise ConfigError when the dataset has no section."""
     if dataset not in params or dataset == "run":
         known = ", ".join(name for name in params if name != "run")
@@ -194,8 +205,18 @@ def _systems(experiment: Experiment, params: Params, dataset: str, choice: Choic
     known = lookup(params, f"{dataset}.systems")
     for system in choice.systems:
         lookup(params, f"{dataset}.systems.{system}")
+    if choice.systems:
+        return choice.systems
     # a dataset may lack some of the experiment's own, as the small samples do
-    return choice.systems or tuple(system for system in experiment.systems if system in known)
+    found = tuple(system for system in experiment.systems if system in known)
+    missing = [system for system in experiment.defining or experiment.systems if system not in known]
+    if missing and (experiment.defining or not (found or experiment.ceiling)):
+        raise ConfigError(
+            f"experiment {experiment.name} is about {' and '.join(f'`{system}`' for system in missing)}, which"
+            f" {dataset} lacks: add {dataset}.systems.{missing[0]} in {PARAMS}, as demo has it, or name others"
+            " (--systems)"
+        )
+    return found
 
 
 def _run_overrides(params: Params, corpus: str, dataset: str, teacher: str, decoder: str) -> Iterator[str]:
@@ -262,18 +283,57 @@ EXPERIMENTS = {
     for experiment in (
         Experiment("reconstruction", TEXTS["reconstruction"], (text_axis(),), ceiling=True),
         Experiment(
-            "learning-curve", TEXTS["learning-curve"], (clips_axis(LEARNING_CURVE),), PAPER_SYSTEMS, against="system"
+            "learning-curve",
+            TEXTS["learning-curve"],
+            (clips_axis(LEARNING_CURVE),),
+            PAPER_SYSTEMS,
+            against="system",
+            needs="its manifest (`dvc repro corpus@DATASET`), or --values",
+            defining=("sign2text",),
         ),
-        Experiment("glosses", TEXTS["glosses"], (clips_axis(),), GLOSS_SYSTEMS, against="system"),
-        Experiment(SEM_MAP, TEXTS[SEM_MAP]),
         Experiment(
-            "features", TEXTS["features"], (backbone_axis(), size_axis(), pool_axis()), ("sign2text", "sign2semtext")
+            "glosses",
+            TEXTS["glosses"],
+            (clips_axis(),),
+            GLOSS_SYSTEMS,
+            against="system",
+            needs="glosses in the corpus, and the system `sign2glosstext`",
+            defining=("sign2text", "sign2glosstext"),
+        ),
+        Experiment(SEM_MAP, TEXTS[SEM_MAP], needs="finished rows that predict SEMs (`dvc repro`)"),
+        Experiment(
+            "features",
+            TEXTS["features"],
+            (backbone_axis(), size_axis(), pool_axis()),
+            ("sign2text", "sign2semtext"),
+            needs="videos: features that are computed here",
         ),
         Experiment("loss", TEXTS["loss"], (loss_axis(),), SEM_SYSTEMS),
         Experiment("monolingual", TEXTS["monolingual"], (share_axis(),), ("sign2semtext",), ceiling=True),
-        Experiment("teachers", TEXTS["teachers"], (teacher_axis(),), SEM_SYSTEMS, ceiling=True),
-        Experiment("decoders", TEXTS["decoders"], (decoder_axis(),), ceiling=True),
-        Experiment("transfer", TEXTS["transfer"], (corpus_axis(),), SEM_SYSTEMS, plots="recall@1"),
+        Experiment(
+            "teachers",
+            TEXTS["teachers"],
+            (teacher_axis(),),
+            SEM_SYSTEMS,
+            ceiling=True,
+            needs="two entries in the dataset's teachers, as demo_de has",
+        ),
+        Experiment(
+            "decoders",
+            TEXTS["decoders"],
+            (decoder_axis(),),
+            ceiling=True,
+            needs="two entries in the dataset's decoders, as phoenix14t has",
+        ),
+        Experiment(
+            "transfer",
+            TEXTS["transfer"],
+            (corpus_axis(),),
+            SEM_SYSTEMS,
+            plots="recall@1",
+            needs="a second dataset with the same frames, features and teacher, whose train split holds none of the"
+            " clips tested; a multilingual teacher where the languages differ",
+        ),
         Experiment(
             "low-resource",
             TEXTS["low-resource"],
@@ -281,8 +341,16 @@ EXPERIMENTS = {
             ("sign2semtext",),
             ceiling=True,
             own_teacher=True,
+            needs="a teacher with a section `trained`, as demo_de has",
         ),
-        Experiment("languages", TEXTS["languages"], (languages_axis(),), SEM_SYSTEMS, ceiling=True),
+        Experiment(
+            "languages",
+            TEXTS["languages"],
+            (languages_axis(),),
+            SEM_SYSTEMS,
+            ceiling=True,
+            needs="a dataset of several languages, as demo_both, and a multilingual teacher",
+        ),
     )
 }
 

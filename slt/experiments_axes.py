@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slt import paths
-from slt.config.base import lookup
+from slt.config.base import PARAMS, lookup
 from slt.config.data import PRECOMPUTED, FeaturesConfig
 from slt.config.train import Sign2semConfig
 from slt.errors import ConfigError
@@ -36,11 +36,18 @@ class Axis:
     """What is varied: ``default`` gives the values as a user would write them, the reference first."""
 
     name: str
-    default: Callable[[Params, str], Sequence[str]]
+    default: Callable[[Params, str, str], Sequence[str]]
+    """from the parameters, the dataset and its teacher"""
     read: Callable[[str, Params, str, str], Setting]
     """from a value, the parameters, the dataset and its teacher; ConfigError for a value that is none of this axis"""
+    values: str = ""
+    """the default values in words, for a terminal"""
     ordered: bool = False
     """whether its points may be joined by a line"""
+    heading: str = ""
+    """of its column, where the name does not say what the values are"""
+    alone: Callable[[Params, str, str], str] | None = None
+    """what to do where the dataset has one value by default, which leaves nothing to compare"""
 
 
 def _own_first(own: str, others: Sequence[str]) -> list[str]:
@@ -65,13 +72,13 @@ def text_axis() -> Axis:
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         return Setting(value, {"sem2text.train_text": texts[_one_of("text", value, list(texts))]})
 
-    return Axis("text", lambda params, dataset: list(texts), read)
+    return Axis("text", lambda *_: list(texts), read, ", ".join(texts))
 
 
 def clips_axis(parts: Sequence[int] = ()) -> Axis:
     """The number of train clips: these parts of them, then all."""
 
-    def default(params: Params, dataset: str) -> list[str]:
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
         if not parts:
             return [ALL]
         from slt.manifest import read_manifest
@@ -88,14 +95,15 @@ def clips_axis(parts: Sequence[int] = ()) -> Axis:
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         return Setting(value, {"parallel.train_clips": None if value == ALL else whole_number("clips", value)})
 
-    return Axis("clips", default, read, ordered=True)
+    words = [f"1/{part}" for part in parts]
+    return Axis("clips", default, read, ", ".join([*words, f"{ALL} of the train clips"]), ordered=True)
 
 
 def backbone_axis() -> Axis:
     def own(params: Params, dataset: str) -> str:
         return str(lookup(params, f"{dataset}.features.backbone"))
 
-    def default(params: Params, dataset: str) -> list[str]:
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
         if own(params, dataset) == PRECOMPUTED:
             raise ConfigError(f"{dataset}.features: precomputed; pooling and resolution are no choice of ours there")
         return [own(params, dataset)]
@@ -108,24 +116,31 @@ def backbone_axis() -> Axis:
             raise ConfigError(f"axis backbone: write `{backbone}@<weights>`, as in {backbone}@hub:timm/{backbone}@main")
         return Setting(backbone, {})
 
-    return Axis("backbone", default, read)
+    return Axis("backbone", default, read, "the dataset's own")
 
 
 def pool_axis() -> Axis:
     pools = typing.get_args(typing.get_type_hints(FeaturesConfig)["pool"])
+    tried = ("avg", "max", "gem", "avg+max")
 
-    def default(params: Params, dataset: str) -> list[str]:
-        return _own_first(lookup(params, f"{dataset}.features.pool"), ("avg", "max", "gem", "avg+max"))
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
+        return _own_first(lookup(params, f"{dataset}.features.pool"), tried)
 
-    return Axis("pool", default, lambda value, *_: Setting(value, {"features.pool": _one_of("pool", value, pools)}))
+    def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
+        return Setting(value, {"features.pool": _one_of("pool", value, pools)})
+
+    return Axis("pool", default, read, ", ".join(tried))
 
 
 def size_axis() -> Axis:
-    def default(params: Params, dataset: str) -> list[str]:
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
         own = lookup(params, f"{dataset}.frames.size")
         return [str(own), str(own // 2)]
 
-    return Axis("size", default, lambda value, *_: Setting(value, {"frames.size": whole_number("size", value)}))
+    def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
+        return Setting(value, {"frames.size": whole_number("size", value)})
+
+    return Axis("size", default, read, "the dataset's own, half of it")
 
 
 def _share(value: str) -> float:
@@ -141,30 +156,45 @@ def share_axis() -> Axis:
         own, share = lookup(params, f"{dataset}.sem2text").get("monolingual", 1.0), _share(value)
         return Setting(value, {} if share == own else {"sem2text.monolingual": share})
 
-    return Axis("share", lambda *_: SHARES, read, ordered=True)
+    return Axis("share", lambda *_: SHARES, read, ", ".join(SHARES), ordered=True)
 
 
 def teacher_axis() -> Axis:
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         return Setting(_one_of("teacher", value, list(lookup(params, f"{dataset}.teachers"))), {}, teacher=value)
 
-    return Axis("teacher", lambda params, dataset: list(lookup(params, f"{dataset}.teachers")), read)
+    return _entries_axis("teacher", read)
 
 
 def decoder_axis() -> Axis:
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         return Setting(_one_of("decoder", value, list(lookup(params, f"{dataset}.decoders"))), {}, decoder=value)
 
-    return Axis("decoder", lambda params, dataset: list(lookup(params, f"{dataset}.decoders")), read)
+    return _entries_axis("decoder", read)
+
+
+def _entries_axis(name: str, read: Callable[[str, Params, str, str], Setting]) -> Axis:
+    """Over the entries of the dataset's section of that kind."""
+
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
+        return list(lookup(params, f"{dataset}.{name}s"))
+
+    def alone(params: Params, dataset: str, teacher: str) -> str:
+        return f"add a second entry to {dataset}.{name}s in {PARAMS}"
+
+    return Axis(name, default, read, f"all of the dataset's {name}s", alone=alone)
 
 
 def loss_axis() -> Axis:
     losses = typing.get_args(typing.get_type_hints(Sign2semConfig)["loss"])
 
-    def default(params: Params, dataset: str) -> list[str]:
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
         return _own_first(lookup(params, f"{dataset}.sign2sem.loss"), losses)
 
-    return Axis("loss", default, lambda value, *_: Setting(value, {"sign2sem.loss": _one_of("loss", value, losses)}))
+    def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
+        return Setting(value, {"sign2sem.loss": _one_of("loss", value, losses)})
+
+    return Axis("loss", default, read, ", ".join(losses))
 
 
 def teacher_share_axis() -> Axis:
@@ -182,7 +212,7 @@ def teacher_share_axis() -> Axis:
             values[f"teachers.{teacher}.model"] = f"{entry['model']}-{value.removesuffix('%').replace('.', '_')}"
         return Setting(value, values)
 
-    return Axis("share", lambda *_: SHARES, read, ordered=True)
+    return Axis("share", lambda *_: SHARES, read, ", ".join(SHARES), ordered=True)
 
 
 def languages_axis() -> Axis:
@@ -201,7 +231,10 @@ def languages_axis() -> Axis:
         languages = None if value == ALL else [_one_of("languages", value, known(params, dataset))]
         return Setting(value, {} if languages is None else {"parallel.languages": languages})
 
-    return Axis("languages", lambda params, dataset: [ALL, *known(params, dataset)], read)
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
+        return [ALL, *known(params, dataset)]
+
+    return Axis("languages", default, read, f"{ALL}, then each alone", heading="trained on")
 
 
 SEEN_BY_THE_ENCODER = ("frames.size", "frames.fit", "frames.stride", "features")
@@ -220,10 +253,30 @@ def corpus_axis() -> Axis:
                 return key
         return None
 
-    def default(params: Params, dataset: str) -> list[str]:
-        others = [name for name in params if name not in ("run", dataset)]
-        named = list(lookup(params, f"{dataset}.teachers"))
-        return [dataset, *(o for o in others if any(fits(params, dataset, o, [name]) is None for name in named))]
+    def others(params: Params, dataset: str, teacher: str) -> list[str]:
+        own = _parts(lookup(params, f"{dataset}.corpus"))
+        return [
+            name
+            for name in params
+            if name not in ("run", dataset)
+            and fits(params, dataset, name, [teacher]) is None
+            # a union's model has seen what the corpus is made of, if not its test clips
+            and not any(part in own for part in _parts(lookup(params, f"{name}.corpus")))
+        ]
+
+    def with_teacher(params: Params, dataset: str, taken: Callable[[str], bool]) -> str:
+        """Which of the dataset's other teachers would do."""
+        would = [name for name in lookup(params, f"{dataset}.teachers") if taken(name)]
+        return f" or take another teacher: --teacher {would[0]}" if would else ""
+
+    def default(params: Params, dataset: str, teacher: str) -> list[str]:
+        return [dataset, *others(params, dataset, teacher)]
+
+    def alone(params: Params, dataset: str, teacher: str) -> str:
+        return (
+            f"no other corpus in {PARAMS} has its {', '.join(SEEN_BY_THE_ENCODER)} and teachers.{teacher}; give one the"
+            f" same{with_teacher(params, dataset, lambda name: bool(others(params, dataset, name)))}"
+        )
 
     def read(value: str, params: Params, dataset: str, teacher: str) -> Setting:
         _one_of("corpus", value, [name for name in params if name != "run"])
@@ -232,10 +285,19 @@ def corpus_axis() -> Axis:
             raise ConfigError(
                 f"axis corpus: `{value}` and `{dataset}` differ in `{differs}`: a model of the one cannot read, or be"
                 " held against, the other; make them equal (-S)"
+                + with_teacher(params, dataset, lambda name: fits(params, dataset, value, [name]) is None)
             )
         return Setting(value, {}, corpus=value)
 
-    return Axis("corpus", default, read)
+    words = "the dataset, then every other with its frames, features and teacher"
+    return Axis("corpus", default, read, words, heading="trained on", alone=alone)
+
+
+def _parts(corpus: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What tells a `corpus` section apart from others, its adapter and options; of a union, that of each part."""
+    if corpus["adapter"] == "union":
+        return [part for section in corpus["options"]["parts"].values() for part in _parts(section)]
+    return [(corpus["adapter"], corpus.get("options"))]
 
 
 def _found(params: Params, key: str) -> Any:

@@ -20,6 +20,9 @@ from slt.wer import WER
 FOLDER = Path("docs/experiments")
 METRICS = ("bleu", "chrf")
 """of text; of a system with a gloss head also WER"""
+SHUFFLED = "shuffled_sem"
+GLOSS_MARKS = ("gloss_free", "gloss_supervision", "backbone", "weights")
+"""of the provenance: what :func:`slt.reports.gloss_mark` reads"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Result:
     revision: str
     commit: str
     evaluations: dict[str, Evaluation]
+    teacher_sha256: str | None = None
+    """of the weights that the targets were made with, where the revision's targets say so"""
 
 
 def result_path(experiment: str, dataset: str, label: str | None = None) -> Path:
@@ -79,6 +84,7 @@ def add_result(content: dict[str, Any], experiment: Experiment, result: Result, 
         "labels": trial.labels,
         "seed": trial.seed,
         "teacher": trial.teacher,
+        **({"teacher_sha256": result.teacher_sha256} if result.teacher_sha256 else {}),
         "decoder": trial.decoder,
         "command": shlex.join(trial.command),
         "overrides": list(trial.overrides),
@@ -92,10 +98,20 @@ def add_result(content: dict[str, Any], experiment: Experiment, result: Result, 
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """What is kept of an evaluation: scores with intervals, retrieval by predicted SEM, how its training ended."""
+    """What is kept of an evaluation: scores with intervals, retrieval by predicted SEM, how its training ended.
+
+    Of a ceiling also the control whose SEMs are those of other sentences: what its decoder scores without reading them.
+    """
     condition = main_condition(evaluation)
     retrieval = evaluation.scores["diagnostics"].get("test", {}).get("retrieval", {})
     languages = _of_languages(evaluation)
+    info, provenance = evaluation.info, evaluation.info.provenance
+    controls = {
+        split: {SHUFFLED: {"bleu": evaluation.scores[split][SHUFFLED]["bleu"]}}
+        for split in SPLITS
+        if info.row is None and SHUFFLED in evaluation.scores.get(split, {})
+    }
+    source = provenance.get("decoder_source")
     return {
         "clips": {split: len(evaluation.select(split, condition)) for split in SPLITS},
         "scores": {
@@ -108,9 +124,11 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
             if condition in evaluation.scores.get(split, {})
         },
         "retrieval": retrieval if "candidates" in retrieval else None,
-        "training": {key: evaluation.info.training[key] for key in ("steps", "plateaued")},
-        "gloss_free": evaluation.info.provenance["gloss_free"],
-        "hypotheses_sha256": evaluation.info.hypotheses_sha256,
+        "training": {key: info.training[key] for key in ("steps", "plateaued")},
+        **{key: provenance[key] for key in GLOSS_MARKS if key in provenance},
+        "hypotheses_sha256": info.hypotheses_sha256,
+        **({"controls": controls} if controls else {}),
+        **({"decoder_sha256": source["weights_sha256"]} if source else {}),
         **({"languages": languages} if languages else {}),
     }
 

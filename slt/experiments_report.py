@@ -1,8 +1,10 @@
 """``docs/experiments.md`` and its plots, from the kept results in ``docs/experiments/*.json`` alone."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,14 +14,17 @@ import numpy as np
 from slt.errors import DataError, StoreError
 from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Experiment
 from slt.experiments_axes import ALL
-from slt.experiments_content import FOLDER, result_path
+from slt.experiments_content import FOLDER, SHUFFLED, result_path
 from slt.metrics import no_score
 from slt.plots import MARKERS, colour, draw_plane, error_arms, save_figure, stacked_panels
-from slt.reports import Notes, markdown_table, score_cell, signed_difference
+from slt.reports import Notes, gloss_mark, markdown_table, score_cell, signed_difference
 from slt.store import read_json, replacing
 from slt.wer import WER
 
 REPORT = Path("docs/experiments.md")
+LABELS_FIT = 80
+"""letters that have room side by side below a plot, beside the longest legend"""
+SLANTED: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,18 @@ class Line:
     def score(self, split: str, metric: str) -> dict[str, Any]:
         """A bootstrap interval of one seed, or mean and standard deviation of several."""
         scores = [result["scores"].get(split, {}).get(metric) for result in self.results]
-        values = [score["value"] for score in scores if score and score["value"] is not None]
-        if not values:
-            return no_score(f"no {metric} on {split}")
-        if len(self.results) == 1:
-            return dict(scores[0])
-        return _over_seeds(values)
+        return self._of(scores, f"{metric} on {split}")
+
+    def shuffled(self) -> dict[str, Any]:
+        """Test BLEU of a ceiling that is given other sentences' SEMs; no score where the results do not hold it."""
+        found = [result.get("controls", {}).get("test", {}).get(SHUFFLED, {}).get("bleu") for result in self.results]
+        return self._of(found, "control")
+
+    def _of(self, scores: Sequence[dict[str, Any] | None], what: str) -> dict[str, Any]:
+        found = [score for score in scores if score and score["value"] is not None]
+        if not found:
+            return no_score(f"no {what}")
+        return dict(found[0]) if len(self.results) == 1 else _over_seeds([score["value"] for score in found])
 
     def difference(self) -> tuple[str, str]:
         """Cells of the paired difference in test BLEU and of its p-value; empty for what others are compared with."""
@@ -127,7 +138,8 @@ def markdown(contents: Sequence[dict[str, Any]], drawn: set[str]) -> str:
         "Made by `slt experiment` from the files in `docs/experiments`; change those, not this. BLEU is sacrebleu's"
         " (13a, one reference). With one seed, ± is half of a bootstrap interval, and a difference has the interval of"
         " the paired bootstrap; with several, both are means over seeds ± one standard deviation, differences paired by"
-        " seed. Δ recall@1 is in points, paired in the same way. Compare rows within a table: tables were made at"
+        " seed. p is sacrebleu's, of one tail: a difference is called one only if its interval leaves out 0."
+        " Δ recall@1 is in points, paired in the same way. Compare rows within a table: tables were made at"
         " different commits, some on another type of CPU than `metrics/`.",
         "",
     ]
@@ -151,8 +163,8 @@ def lines_of(content: dict[str, Any]) -> list[Line]:
             gathered.setdefault((labels, system), []).append(result)
             for language, part in result.get("languages", {}).items():
                 comparison = result["comparison"] and result["comparison"]["languages"][language]
-                own = {**result, **part, "comparison": comparison}
-                gathered.setdefault((labels, f"{system}, {language} alone"), []).append(own)
+                own = {**result, **part, "comparison": comparison, "controls": {}}
+                gathered.setdefault((labels, f"{system}, tested on {language}"), []).append(own)
     return [Line(labels, system, tuple(results)) for (labels, system), results in gathered.items()]
 
 
@@ -173,10 +185,14 @@ def in_order(content: dict[str, Any]) -> list[dict[str, Any]]:
 def _table(content: dict[str, Any], notes: Notes) -> list[str]:
     lines = lines_of(content)
     retrieves = any(line.retrieval("recall_at_1") is not None for line in lines)
-    header = [*content["axes"], "system", "seeds", "dev BLEU", "test BLEU", "test chrF", "Δ test BLEU", "p"]
+    headings = {axis.name: axis.heading or axis.name for axis in EXPERIMENTS[content["experiment"]].axes}
+    header = [*(headings.get(axis, axis) for axis in content["axes"]), "system", "seeds"]
+    header += ["dev BLEU", "test BLEU", "test chrF", "Δ test BLEU", "p"]
     tests = [result["comparison"] or {} for line in lines for result in line.results]
     second = next((test["second"]["baseline"] for test in tests if "second" in test), None)
     header += [f"Δ to {second}"] if second else []
+    controlled = any(line.shuffled()["value"] is not None for line in lines)
+    header += ["test BLEU, shuffled SEMs"] if controlled else []
     compared = any(line.paired("recall_at_1") for line in lines)
     recognises = any(line.score("test", WER.name)["value"] is not None for line in lines)
     header += ["gloss WER"] if recognises else []
@@ -186,6 +202,9 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
         scores = [score_cell(line.score(*key), notes) for key in (("dev", "bleu"), ("test", "bleu"), ("test", "chrf"))]
         cells = [*line.labels, _system(line, notes), str(len(line.results)), *scores, *line.difference()]
         cells += [line.paired("second")] if second else []
+        if controlled:
+            control = line.shuffled()
+            cells.append("" if control["value"] is None else score_cell(control))
         if recognises:
             wer = line.score("test", WER.name)
             cells.append("" if wer["value"] is None else score_cell(wer, notes))
@@ -200,8 +219,10 @@ def _table(content: dict[str, Any], notes: Notes) -> list[str]:
 
 def _system(line: Line, notes: Notes) -> str:
     name = line.system.replace(CEILING, "ceiling: true SEMs", 1) if line.system.startswith(CEILING) else line.system
-    saw_gloss = any(result["gloss_free"] is not True for result in line.results)
-    return name + (notes.mark("not known to be gloss-free: its features saw gloss, or may have") if saw_gloss else "")
+    # results from before this was kept: a system that learns glosses says so in its name
+    learns = {"gloss_supervision": "gloss" in line.system}
+    marks = [gloss_mark({"provenance": {**learns, **result}}, notes) for result in line.results]
+    return name + "".join(dict.fromkeys(marks))
 
 
 def _steps(line: Line, notes: Notes) -> str:
@@ -283,10 +304,14 @@ def figure_of(content: dict[str, Any]) -> Any:
             capsize=3,
             label=system.replace(CEILING, "ceiling (true SEMs)", 1) if system.startswith(CEILING) else system,
         )
-    panel.set_xticks(range(len(points)), ["\n".join(labels) for labels in points])
+    axis, labels = _point_labels(content["axes"], points)
+    if len(labels) * (2 + max(len(value) for values in labels for value in values)) <= LABELS_FIT:
+        panel.set_xticks(range(len(points)), ["\n".join(values) for values in labels])
+    else:
+        panel.set_xticks(range(len(points)), [", ".join(values) for values in labels], **SLANTED)
     panel.set_xlim(-0.5, len(points) - 0.5)
     panel.set_ylim(bottom=0)
-    panel.set_xlabel(", ".join(content["axes"]) + (" (evenly spaced)" if joined else ""))
+    panel.set_xlabel(axis + (" (evenly spaced)" if joined else ""))
     panel.set_ylabel("test recall@1 (%)" if experiment.plots == "recall@1" else "test BLEU")
     panel.set_title(Path(_plot_name(content)).stem, loc="left", fontsize=11)
     panel.grid(axis="y", color="0.9")
@@ -294,8 +319,22 @@ def figure_of(content: dict[str, Any]) -> Any:
     return figure
 
 
+def _point_labels(axes: Sequence[str], points: Sequence[tuple[str, ...]]) -> tuple[str, list[tuple[str, ...]]]:
+    """What to write below the axis and at each point: a value that all points share, or its beginning, stands below."""
+    names, columns = [], []
+    for name, values in zip(axes, zip(*points, strict=True), strict=True):
+        if len(points) > 1 and len(set(values)) == 1:
+            names.append(f"{name} {values[0]}")
+            continue
+        words = zip(*(re.split("(?<=[_-])", value) for value in values), strict=False)
+        shared = "".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words) if len(points) > 1)
+        names.append(f"{name} ({shared}…)" if shared else name)
+        columns.append([value.removeprefix(shared) for value in values])
+    return ", ".join(names), list(zip(*columns, strict=True))
+
+
 def sem_map_figure(content: dict[str, Any]) -> Any:
-    """The planes of every row, one below the other; None when no row has enough clips for one."""
+    """The planes of every row, two side by side; None when no row has enough clips for one."""
     planes = [
         (name, alignment, plane)
         for name, row in content["rows"].items()
@@ -304,8 +343,9 @@ def sem_map_figure(content: dict[str, Any]) -> Any:
     ]
     if not planes:
         return None
-    figure, panels = stacked_panels(len(planes), 6.5, 6.0 * len(planes))
+    columns = min(2, len(planes))
+    figure, panels = stacked_panels(len(planes), 5.0 * columns, 4.8 * -(-len(planes) // columns), columns=columns)
     for panel, (name, alignment, plane) in zip(panels, planes, strict=True):
         draw_plane(panel, np.array(plane["predicted"]), np.array(plane["true"]))
-        panel.set_title(f"{name}, {alignment}: {len(plane['true'])} test clips, t-SNE", loc="left", fontsize=11)
+        panel.set_title(f"{name}\n{alignment}: {len(plane['true'])} test clips, t-SNE", loc="left", fontsize=11)
     return figure

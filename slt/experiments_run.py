@@ -26,7 +26,7 @@ from slt.experiments import CEILING, Choice, Experiment, Trial
 from slt.experiments_axes import Params
 from slt.experiments_content import Result, add_result, read_results, result_path
 from slt.stage import configure_logging, progress
-from slt.store import write_json
+from slt.store import read_json, write_json
 from slt.workers import process_pool
 
 PIPELINE = ("slt", "stages", "dvc.yaml", str(PARAMS))
@@ -89,7 +89,11 @@ def run_experiment(experiment: Experiment, trials: Sequence[Trial], choice: Choi
         else:
             log.info("%s is there already (%.10s)", trial.name, revision)
         result = Result(
-            trial, revision, _git("rev-parse", f"{revision}^"), fetch(trial, revision, expected[trial.name])
+            trial,
+            revision,
+            _git("rev-parse", f"{revision}^"),
+            fetch(trial, revision, expected[trial.name]),
+            _teacher_sha256(trial, revision),
         )
         first = baselines.setdefault(trial.seed, result)
         add_result(content, experiment, result, first)
@@ -173,6 +177,20 @@ def fetch(trial: Trial, revision: str, params: Params) -> dict[str, Evaluation]:
         if trial.ceiling:
             folders[CEILING] = paths.ceiling_dir(trial.dataset, trial.teacher, trial.decoder)
         return {name: read_evaluation(_get(files, trial, revision, folder, root)) for name, folder in folders.items()}
+
+
+def _teacher_sha256(trial: Trial, revision: str) -> str | None:
+    """The hash of the teacher's weights as the trial's targets name it; None where they are not kept any more."""
+    from dvc.api import DVCFileSystem
+
+    path = paths.targets_dir(trial.corpus, trial.teacher) / "targets.json"
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            found = read_json(_get(DVCFileSystem(".", rev=revision), trial, revision, path, Path(temporary)))
+        except DataError:
+            log.warning("%s: %s is not in DVC's cache, so its teacher's hash is not kept", trial.name, path)
+            return None
+    return str(found["sha256"])
 
 
 def _get(files: Any, trial: Trial, revision: str, path: Path, root: Path) -> Path:

@@ -5,21 +5,23 @@ alignments may be fitted on these alone.
 """
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slt import paths
 from slt.clips import load_clips
-from slt.config.base import section
+from slt.config.base import PARAMS, section
 from slt.config.run import read_run
-from slt.config.train import ParallelConfig, Sign2semConfig
+from slt.config.train import ParallelConfig, Sign2semConfig, SystemConfig
 from slt.decoding import encode_clips
-from slt.errors import DataError
+from slt.errors import ConfigError, DataError
 from slt.evaluations import SEM_SPLIT, Sems, read_evaluation
-from slt.experiments import SEM_MAP, Params
+from slt.experiments import SEM_MAP, Params, check_dataset
 from slt.experiments_content import result_path
 from slt.feature_set import FeatureSet
+from slt.finetune import predicts_sem
 from slt.model_folder import load_model
 from slt.plots import MAP_LEAST, sem_plane
 from slt.sem_alignment import ALIGNMENTS, fit, map_figures, recall_test
@@ -38,8 +40,10 @@ def run_sem_map(params: Params, dataset: str, commit: str, label: str | None = N
 
     A ``label`` keeps the maps of another checkout apart, such as a branch made of one variant of another experiment.
 
-    Raises DataError when a row is not evaluated yet or the dataset has none that predicts SEMs.
+    Raises ConfigError for a dataset that is not there or has no row, DataError when a row is not evaluated yet or none
+    of them predicts SEMs.
     """
+    sem_map_reads(params, dataset)
     rows = {name: row for name, row in read_run(params).rows.items() if row.dataset == dataset}
     parallel = section(ParallelConfig, params, f"{dataset}.parallel")
     positions = section(Sign2semConfig, params, f"{dataset}.sign2sem").encoder.positions
@@ -86,6 +90,20 @@ def run_sem_map(params: Params, dataset: str, commit: str, label: str | None = N
     if not content["rows"]:
         raise DataError(f"no row of {dataset} in run.rows predicts SEMs; add one whose system reads or learns them")
     write_json(path, content)
+
+
+def sem_map_reads(params: Params, dataset: str) -> list[Path]:
+    """What :func:`run_sem_map` would read; ConfigError for a dataset that is not there or has no row."""
+    check_dataset(params, dataset)
+    rows = {name: row for name, row in read_run(params).rows.items() if row.dataset == dataset}
+    if not rows:
+        raise ConfigError(f"{PARAMS}: no row of run.rows is of {dataset}; add one and run `dvc repro`")
+    read = [paths.corpus_dir(dataset) / "manifest.parquet", paths.features_dir(dataset)]
+    for name, row in rows.items():
+        read.append(paths.evaluation_dir(name))
+        if predicts_sem(section(SystemConfig, params, f"{dataset}.systems.{row.system}")):
+            read += [paths.targets_dir(dataset, row.teacher), paths.finetune_dir(name)]
+    return list(dict.fromkeys(read))
 
 
 def _plane(sems: Sems) -> dict[str, list[list[float]]] | None:

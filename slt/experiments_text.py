@@ -28,7 +28,8 @@ TEXTS = {
         "Low resource: teacher and decoder from little monolingual text",
         "What is left when nothing pretrained knows the language: a small teacher is trained from scratch by denoising"
         " (TSDAE) on a nested share of the monolingual sentences, sem2text on the same share, and the sign encoder on"
-        " that teacher's SEMs. Differences are to the line without one, in the same system.",
+        " that teacher's SEMs. Differences are to the row of the share that was named first (100% by default), in the"
+        " same system.",
         "The budgets of steps are the same, so small shares are read many times. The parallel clips stay all; targets"
         " of other shares lie in other spaces, so that ceilings and cosines of two rows compare decoders and teachers"
         " at once. Where `sem2text.train_text` is on, the corpus' own text stays in all rows.",
@@ -36,8 +37,9 @@ TEXTS = {
     "languages": Text(
         "Languages: one run over several against one for each",
         "Whether languages help or hurt each other: one teacher, one sem2text and one sign encoder trained on all"
-        " languages of the dataset, then on each alone. Every row is tested on all languages, also apart; the decoder"
-        " is told which one to write. Differences are to training on all, in the same language's clips.",
+        " languages of the dataset, then on each alone. Every system is tested on the clips of all languages and, in"
+        " the rows `tested on …`, on those of one; the decoder is told which one to write. Differences are to training"
+        " on all, in the same clips.",
         "The budget of steps is the same, so that two languages share what one has for itself. A language that was not"
         " trained on is asked for nevertheless: its rows show what is written of it, and its vocabulary was not learnt."
         " Targets stay centred on the train sentences of all languages.",
@@ -94,7 +96,7 @@ TEXTS = {
     "monolingual": Text(
         "Monolingual text: how much of it sem2text needs",
         "The ceiling and the translations when sem2text is trained on nested shares of the monolingual sentences."
-        " Differences are to the line without one, in the same system.",
+        " Differences are to the row of the share that was named first (100% by default), in the same system.",
         "The budget of steps is the same, so small shares are read many times. Where `sem2text.train_text` is on, the"
         " corpus' own text stays in all rows, and its weight grows as the share falls. The vocabulary is learnt anew"
         " for each share.",

@@ -21,6 +21,7 @@ from slt.errors import DataError
 from slt.evaluations import SEM_SPLIT, SPLITS, Evaluation, Info, Point, Record, Sems, read_evaluation, write_evaluation
 from slt.experiments import Trial
 from slt.experiments_axes import Params
+from slt.experiments_unseen import check_unseen
 from slt.feature_set import FeatureSet
 from slt.finetune import predicts_sem
 from slt.manifest import Clip, read_manifest
@@ -54,11 +55,13 @@ def transferred(trial: Trial, params: Params, root: Path) -> dict[str, Evaluatio
     """Evaluations by system of the rows of ``trial.corpus`` on the dev and test clips of ``trial.dataset``.
 
     ``root`` holds the files that :func:`transfer_folders` names. True SEMs are the tested texts' in the space that the
-    row was trained in. Raises DataError when frames, features or teacher of the two corpora are not the same.
+    row was trained in. Raises DataError when frames, features or teacher of the two corpora are not the same, or when
+    the one's train split holds clips that are tested.
     """
     dataset = trial.dataset
     clips = read_manifest(root / paths.corpus_dir(dataset) / "manifest.parquet")
     train = read_manifest(root / paths.corpus_dir(trial.corpus) / "manifest.parquet", "train")
+    check_unseen(trial, clips, train)
     features = FeatureSet.open(root / paths.features_dir(dataset))
     targets, theirs = (Targets.open(root / paths.targets_dir(name, trial.teacher)) for name in (dataset, trial.corpus))
     _check_same("teacher", targets.provenance, theirs.provenance, SAME_TEACHER, trial)
@@ -73,9 +76,7 @@ def transferred(trial: Trial, params: Params, root: Path) -> dict[str, Evaluatio
         heldout = {split: [clip for clip in clips if clip.split == split and clip.id in features] for split in SPLITS}
         log.info("%s of %s on %s", row, trial.corpus, dataset)
         recipe = section(SystemConfig, params, f"{trial.corpus}.systems.{system}")
-        evaluations[system] = _evaluate(
-            trial, params, system, model, folder, heldout, train, features, targets if predicts_sem(recipe) else None
-        )
+        evaluations[system] = _evaluate(trial, params, system, recipe, model, folder, heldout, train, features, targets)
     return evaluations
 
 
@@ -83,12 +84,13 @@ def _evaluate(
     trial: Trial,
     params: Params,
     system: str,
+    recipe: SystemConfig,
     model: SignTranslator,
     folder: Path,
     heldout: dict[str, list[Clip]],
     train: list[Clip],
     features: FeatureSet,
-    targets: Targets | None,
+    targets: Targets,
 ) -> Evaluation:
     config = section(EvaluateConfig, params, f"{trial.dataset}.evaluate")
     language = section(CorpusConfig, params, f"{trial.dataset}.corpus").language
@@ -101,7 +103,7 @@ def _evaluate(
         languages = [_written(model, clip.language) for clip in clips]
         results = translate(model, tokenizer, search, clips=arrays, what=f"{trial.name} {split}", languages=languages)
         found += records(clips, "model", [result.sentences[0] for result in results], train)
-        if split == SEM_SPLIT and targets is not None:
+        if split == SEM_SPLIT and predicts_sem(recipe):
             ids = [clip.id for clip in clips]
             space = SemSpace.from_json(model.config.sem_space)
             sems = Sems(tuple(ids), encode_clips(model, arrays, config.batch), space.apply(targets.raw(ids)))
@@ -110,7 +112,12 @@ def _evaluate(
         dataset=trial.dataset,
         teacher=trial.teacher,
         decoder=trial.decoder,
-        provenance={**features.provenance, "decoder_source": model.decoder.source, "trained_on": trial.corpus},
+        provenance={
+            **features.provenance,
+            "gloss_supervision": recipe.gloss_weight > 0,
+            "decoder_source": model.decoder.source,
+            "trained_on": trial.corpus,
+        },
         training=training,
         row=trial.rows[system],
         system=system,

@@ -29,6 +29,7 @@ from slt.store import (
     fingerprint,
     iter_rows,
     publish,
+    read_json,
     replacing,
     work_folder,
     write_json,
@@ -38,6 +39,7 @@ from slt.workers import in_parallel, worker_count
 log = logging.getLogger("slt.frames")
 
 INDEX = "frames.json"
+REPORT = "report.json"  # of the corpus, beside its manifest
 NAMED = 3  # clips that a message names
 SHORTER = 0.1  # of the annotated length: annotators' times and cuts at keyframes differ by less
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32()), ("frames", pa.list_(pa.binary()))])
@@ -76,7 +78,8 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     shards of an interrupted run are taken up. Clips that do not decode are counted and named in the index; clips
     that bring features instead of a video are counted as ``precomputed``.
 
-    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows, or when a clip has neither.
+    Raises DataError when more clips of a split are dropped than ``max_dropped`` allows, those included that the data
+    report beside the manifest counts as dropped before, or when a clip has neither.
     """
     listed = read_manifest(manifest)
     clips = [clip for clip in listed if clip.video]
@@ -107,11 +110,13 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
             _name(index["other_length"]["first"], count),
             INDEX,
         )
+    before = _dropped_before(manifest.with_name(REPORT))
     for split in SPLITS:
         dropped = [clip for clip in index["dropped"] if clip["split"] == split]
-        if len(dropped) > max_dropped[split]:
+        if dropped and before[split] + len(dropped) > max_dropped[split]:
+            also = f" and the corpus stage dropped {before[split]}" if before[split] else ""
             raise DataError(
-                f"{len(dropped)} {split} clips do not decode, more than corpus.max_dropped.{split} = "
+                f"{len(dropped)} {split} clips do not decode{also}, more than corpus.max_dropped.{split} = "
                 f"{max_dropped[split]}: {_name(dropped, len(dropped))}; replace the files, or raise that number"
             )
     write_json(work / INDEX, index)
@@ -120,6 +125,12 @@ def make_frames(config: FramesConfig, manifest: Path, out: Path, max_dropped: di
     publish(work, out)
     log.info("%d clips, %d frames in %d shards", index["clips"], index["frames"], len(records))
     return index
+
+
+def _dropped_before(report: Path) -> dict[str, int]:
+    """Clips of each split that the corpus stage dropped; none where a manifest comes without a data report."""
+    splits = read_json(report)["splits"] if report.exists() else {}
+    return {split: splits[split]["dropped"] if splits else 0 for split in SPLITS}
 
 
 def _name(clips: list[dict[str, str]], count: int) -> str:

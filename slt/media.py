@@ -72,12 +72,12 @@ class Intervals:
     headers: dict[Path, Header | DataError] = field(default_factory=dict)
 
     def header(self, video: Path) -> Header:
-        """The video's header; DataError as :func:`read_header` raises it, for every clip of the video."""
+        """The video's header; DataError ``unreadable video: …`` for every clip of one that has none."""
         if video not in self.headers:
             try:
                 self.headers[video] = read_header(video)
             except DataError as error:
-                self.headers[video] = error
+                self.headers[video] = DataError(f"unreadable video: {error}")  # the report counts by what is before `:`
         header = self.headers[video]
         if isinstance(header, DataError):
             raise header

@@ -8,6 +8,10 @@ from slt.published import METRICS, UNKNOWN
 from slt.reports import Notes, gloss_mark, markdown_table, score_cell, signed_difference
 
 ALWAYS = ("bleu", "chrf", "bleurt")  # the paper's metrics; a column of another one is there when something has it
+UNCLEANED = (
+    "published gloss WER of PHOENIX-2014T is of glosses that the corpus' own evaluation cleans first"
+    " (clean_phoenix_2014_trans), ours of glosses as they are annotated: the two are not comparable"
+)
 
 
 def paper_markdown(content: dict[str, Any]) -> str:
@@ -46,15 +50,28 @@ def _scores(content: dict[str, Any], part: str, notes: Notes) -> list[str]:
 
     metrics = [metric for metric in METRICS if metric in ALWAYS or has(metric)]
     columns = [(split, metric) for metric in metrics for split in SPLITS]
-    header = ["system", "decoder", "teacher", "row", *(f"{split} {METRICS[metric]}" for split, metric in columns)]
+    compared = "figures" in content
+    header = ["system", "decoder", "teacher", "row"]
+    header += [f"{split} {_metric(metric, notes) if compared else METRICS[metric]}" for split, metric in columns]
     table = []
     for row in rows:
-        name = _verdict(row["not_run"], notes) if row["not_run"] else row["row"] + gloss_mark(row, notes)
-        if not row["in_paper"] and "figures" in content:
+        name = _verdict(row["not_run"], notes) if row["not_run"] else row["row"] + _marks(row, notes)
+        if not row["in_paper"] and compared:
             name += notes.mark("no row of the paper")
         cells = ["" if row["not_run"] else score_cell(score(row, *column), notes) for column in columns]
         table.append([row["system"], row["decoder"], row["teacher"] or "–", name, *cells])
     return markdown_table(header, table, words=4)
+
+
+def _metric(metric: str, notes: Notes) -> str:
+    return METRICS[metric] + (notes.mark(UNCLEANED) if metric == "wer" else "")
+
+
+def _marks(row: dict[str, Any], notes: Notes) -> str:
+    """The notes on a row of ours: what saw gloss, and features that are not those that the corpus' authors gave."""
+    files = (row["provenance"].get("source") or {}).get("files", [])
+    others = [f"{file['split']}: {file['artefact']}" for file in files if file["artefact"] != "official"]
+    return gloss_mark(row, notes) + (notes.mark(f"its features are of {'; '.join(others)}") if others else "")
 
 
 def _verdict(verdict: str, notes: Notes) -> str:
@@ -75,12 +92,14 @@ def _source(name: str, content: dict[str, Any], notes: Notes) -> str:
 
 def _figures(content: dict[str, Any], notes: Notes) -> list[str]:
     table = []
+    rows = {row["row"]: row for part in ("table", "sem2text") for row in content[part] if row["row"]}
     for entry in content["figures"]:
         ours = [
-            f"{own['row']}, {own['split']}: {own['value']:.2f} [{own['low']:.2f}, {own['high']:.2f}] {own['verdict']}"
+            f"{own['row']}{_marks(rows[own['row']], notes)}, {own['split']}: {own['value']:.2f}"
+            f" [{own['low']:.2f}, {own['high']:.2f}] {own['verdict']}"
             for own in entry["ours"]
         ]
-        cells = [entry["system"], entry["decoder"], entry["teacher"], entry["split"], METRICS[entry["metric"]]]
+        cells = [entry["system"], entry["decoder"], entry["teacher"], entry["split"], _metric(entry["metric"], notes)]
         cells += [_published(entry), entry["role"], entry["gloss"], _source(entry["source"], content, notes)]
         table.append([*cells, "<br>".join(ours) or "–", _verdict(entry["verdict"], notes)])
     header = ["system", "decoder", "teacher", "split", "metric", "published", "which cell", "gloss", "source", "ours"]
@@ -121,5 +140,5 @@ def _prior(content: dict[str, Any], notes: Notes) -> list[str]:
         [*key, *(f"{values[metric]:.2f}" if metric in values else "–" for metric in metrics)]
         for key, values in systems.items()
     ]
-    header = ["system", "split", "gloss", "source", *(METRICS[metric] for metric in metrics)]
+    header = ["system", "split", "gloss", "source", *(_metric(metric, notes) for metric in metrics)]
     return ["## Prior work, not run here", "", *markdown_table(header, table, words=4)]

@@ -1,7 +1,8 @@
 """The paper's tables by one command: the published grid and a dataset's section of the parameters, as one DVC run.
 
 The run is in the workspace, so that its models and ``metrics/`` land there. A cell of the grid that the section cannot
-fill is named with what to add, never left out in silence.
+fill is named with what to add, never left out in silence. A section without videos (``text_only``) gives the table of
+sem2text alone.
 """
 
 import logging
@@ -17,17 +18,15 @@ from slt.config.run import Row, Sem2textRun, TargetsRun
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
 from slt.experiments_run import own_environment
+from slt.paper_tables import FROM_GLOSSES, NO_ENTRY_CAN_SAY, SEM2TEXT, TEXT_ONLY, YARDSTICK
 from slt.paths import raw_root, resolve
 from slt.published import UNKNOWN, Grid, read_published
 
 Cell = tuple[str, str, str | None]  # system, decoder, teacher; None: the system has no use for one
-SEM2TEXT = "sem2text"
 BASELINE = "sign2text"
 """what every other system is compared with, under the same decoder"""
-NO_ENTRY_CAN_SAY = {
-    "sign2gloss2text": "it writes text from recognised glosses, and no entry can say that; the nearest is "
-    "sign2glosstext, as a line of your own under run.rows after this run"
-}
+MEDIA = ("clips", "videos", "features")
+"""an adapter's options that name what is not read under ``text_only``"""
 log = logging.getLogger("slt.paper_run")
 
 
@@ -60,11 +59,14 @@ class Plan:
             for name, entry in getattr(self, kind).items():
                 values = ((key, "null" if value is None else value) for key, value in asdict(entry).items())
                 yield f"+run.{kind}.{name}={{{', '.join(f'{key}: {value}' for key, value in values)}}}"
+            if not getattr(self, kind):
+                yield f"+run.{kind}={{}}"
 
     @property
     def command(self) -> list[str]:
-        """The command as a user would type it."""
-        return ["dvc", "exp", "run", *(part for override in self.overrides for part in ("-S", override))]
+        """The command as a user would type it; without rows it names the stage that needs no frame, nor do its own."""
+        stages = [] if self.rows else ["tables"]
+        return ["dvc", "exp", "run", *(part for override in self.overrides for part in ("-S", override)), *stages]
 
     def not_run(self) -> list[str]:
         """The missing cells, a line for each reason."""
@@ -75,12 +77,13 @@ class Plan:
 
 
 def plan_paper(params: dict[str, Any], dataset: str, only: Only | None = None) -> Plan:
-    """The cells of the dataset's published tables as entries of ``run``.
+    """The cells of the dataset's published tables as entries of ``run``, and the gloss-dependent yardstick.
 
-    A system without SEM gets the first teacher that is there: its stages name one, it learns nothing from it.
+    A system without SEM gets the first teacher that is there: its stages name one, it learns nothing from it. The
+    yardstick is planned where the corpus has glosses and the section the system; it is no cell of the paper.
 
-    Raises ConfigError when nothing is published of the dataset, its section is not sound or does not read the corpus
-    with its videos, ``only`` names what the tables do not have, or no row can be run.
+    Raises ConfigError when nothing is published of the dataset, its section is not sound or does not read the corpus,
+    ``only`` names what the tables do not have, or no row can be run, without videos no sem2text.
     """
     published = read_published().grid
     if dataset not in published:
@@ -91,9 +94,10 @@ def plan_paper(params: dict[str, Any], dataset: str, only: Only | None = None) -
     grid = published[dataset]
     lookup(params, dataset)
     check(params)
-    _check_corpus(section(CorpusConfig, params, f"{dataset}.corpus"), dataset, grid)
-    wanted = _wanted(grid, only or Only())
-    why = _Why(dataset, grid, params[dataset])
+    corpus = section(CorpusConfig, params, f"{dataset}.corpus")
+    _check_corpus(corpus, dataset, grid)
+    wanted = _wanted(grid, only or Only(), params[dataset])
+    why = _Why(dataset, grid, params[dataset], text_only=bool(corpus.options.get("text_only")))
     teachers = [teacher for teacher in wanted.teachers if why.teacher(teacher) is None]
     plan = Plan(dataset, grid.title, {}, {}, {}, {})
     for cell in _cells(grid, wanted):
@@ -110,7 +114,7 @@ def plan_paper(params: dict[str, Any], dataset: str, only: Only | None = None) -
         if system != SEM2TEXT:
             seed = lookup(params, f"{dataset}.sign2sem.seed")
             plan.rows[f"{dataset}-{_name(*cell)}"] = Row(dataset, system, used, decoder, seed, baseline=None)
-    if not plan.rows:
+    if not plan.rows and not (why.text_only and plan.sem2text):
         raise ConfigError(
             f"no row of the paper's table of {grid.title} can be run: {'; '.join(dict.fromkeys(plan.missing.values()))}"
         )
@@ -140,7 +144,9 @@ def _check_inputs(dataset_section: Mapping[str, Any], plan: Plan) -> None:
     """Raise DataError for the first file or folder of the corpus, or source of monolingual text, that is not there."""
     from slt.wikipedia_source import source_files
 
-    for spec in _paths(dataset_section["corpus"]["options"]):
+    options = dataset_section["corpus"]["options"]
+    unread = MEDIA if options.get("text_only") else ()
+    for spec in _paths({name: option for name, option in options.items() if name not in unread}):
         path, root = resolve(spec), raw_root()
         if path.exists():
             continue
@@ -176,16 +182,17 @@ def _check_corpus(corpus: CorpusConfig, dataset: str, grid: Grid) -> None:
             f"{PARAMS}: {dataset}.corpus.adapter is `{corpus.adapter}`, so what it reads is not {grid.title}; take "
             f"{' or '.join(grid.adapters)}"
         )
-    if corpus.options.get("text_only"):
-        raise ConfigError(
-            f"{PARAMS}: {dataset}.corpus.options.text_only: no row is trained without videos; set it to false"
-        )
 
 
-def _wanted(grid: Grid, only: Only) -> Only:
-    """The chosen part of the grid in the grid's own order; ConfigError for a name that it does not have."""
+def _wanted(grid: Grid, only: Only, dataset_section: Mapping[str, Any]) -> Only:
+    """The chosen part of the grid in the grid's own order; ConfigError for a name that it does not have.
+
+    The yardstick comes last: where it is asked for, or the section has it and nothing in particular is asked for.
+    """
+    has_glosses = FROM_GLOSSES in grid.without_sem
+    asked = YARDSTICK in (only.systems or dataset_section["systems"])
     known = {
-        "systems": (*grid.without_sem, *grid.with_sem),
+        "systems": (*grid.without_sem, *grid.with_sem, *([YARDSTICK] if has_glosses and asked else [])),
         "teachers": tuple(grid.teachers),
         "decoders": grid.decoders,
     }
@@ -206,7 +213,7 @@ def _cells(grid: Grid, wanted: Only) -> Iterator[Cell]:
     with_sem = [system for system in wanted.systems if system in grid.with_sem]
     for system in (*wanted.systems, *([SEM2TEXT] if with_sem else [])):
         for decoder in wanted.decoders:
-            for teacher in (None,) if system in grid.without_sem else wanted.teachers:
+            for teacher in (None,) if system in (*grid.without_sem, YARDSTICK) else wanted.teachers:
                 yield system, decoder, teacher
 
 
@@ -217,10 +224,13 @@ class _Why:
     dataset: str
     grid: Grid
     section: Mapping[str, Any]
+    text_only: bool
 
     def cell(self, cell: Cell) -> str | None:
         """The first reason why a cell cannot be run; None when it can."""
         system, decoder, teacher = cell
+        if self.text_only and system != SEM2TEXT:
+            return f"{self.dataset}.corpus.options.{TEXT_ONLY}"
         if system not in (*self.section["systems"], SEM2TEXT):
             add = NO_ENTRY_CAN_SAY.get(system, "add it")
             return f"{self.dataset}.systems has no `{system}`: {add}"

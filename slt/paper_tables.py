@@ -1,10 +1,10 @@
 """The tables in the paper's shape, with what is published beside what was run.
 
 A dataset section counts as a published corpus only under that corpus' name, read by one of its adapters, with as many
-test clips as the corpus has and without a warning of its adapter: a rehearsal or a sample is never compared. Of its
-rows only those count whose decoder is one of the paper's and whose teacher is the paper's model. Nothing is asserted:
-``agrees`` means that the published value lies in our interval, ``differs`` that it does not, ``not run: …`` says why
-there is nothing to compare.
+test clips as the corpus has and without a warning of its adapter: a rehearsal, a sample, a release with gaps, features
+of another artefact are never compared. Of its rows only those count whose decoder is one of the paper's and
+whose teacher is the paper's model, not the gloss-dependent yardstick. Nothing is asserted: ``agrees`` means that the
+published value lies in our interval, ``differs`` that it does not, ``not run: …`` says why there is nothing to compare.
 """
 
 import dataclasses
@@ -24,6 +24,14 @@ Cell = tuple[str, str, str]  # system, decoder, teacher
 SEM2TEXT = "sem2text"
 PAIRED: dict[str, SacrebleuMetric] = {"bleu": BLEU_13A, "chrf": CHRF2}
 AGREES, DIFFERS = "agrees", "differs"
+FROM_GLOSSES = "sign2gloss2text"
+YARDSTICK = "sign2glosstext"
+"""ours, gloss-dependent; no source says that a system of the paper is the same, so it is shown and never compared"""
+NO_ENTRY_CAN_SAY = {
+    FROM_GLOSSES: "it writes text from recognised glosses, and no entry can say that; the nearest is the"
+    f" gloss-dependent {YARDSTICK}, a row of its own that is not set beside it"
+}
+TEXT_ONLY = "text_only is true, and no row is trained without videos: set it to false"
 
 
 def paper_content(
@@ -83,7 +91,7 @@ def not_the_corpus(dataset: str, grid: Grid, params: dict[str, Any], evaluations
 def _of_the_paper(evaluation: Evaluation, grid: Grid, params: dict[str, Any]) -> bool:
     """Whether decoder and teacher are the paper's, by name and, where a source names the teacher's model, by that."""
     info = evaluation.info
-    if info.decoder not in grid.decoders:
+    if info.decoder not in grid.decoders or info.system == YARDSTICK:
         return False
     if info.system in grid.without_sem:  # its teacher has no part in it
         return True
@@ -107,11 +115,14 @@ class _Absence:
         if self.refusal is not None:
             return self.refusal
         section = self.params[self.dataset]
+        if section["corpus"].get("options", {}).get("text_only") and system not in (SEM2TEXT, UNKNOWN):
+            return f"{self.dataset}.corpus.options.{TEXT_ONLY}"
         for kind, name in (("systems", system), ("decoders", decoder), ("teachers", teacher)):
             if name not in (*section[kind], UNKNOWN, SEM2TEXT):
                 if kind == "teachers" and self.grid and self.grid.teachers.get(teacher) == UNKNOWN:
                     return f"no source names the model that the paper's teacher `{teacher}` is for {self.grid.title}"
-                return f"{self.dataset}.{kind} has no `{name}`"
+                nearest = f": {NO_ENTRY_CAN_SAY[name]}" if name in NO_ENTRY_CAN_SAY else ""
+                return f"{self.dataset}.{kind} has no `{name}`{nearest}"
         return None
 
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 DATA = Path("data")
+STAGE_TIMES = "stage-times.jsonl"  # in the work root: the seconds of every stage that ran
 
 
 def raw_root() -> Path:

@@ -19,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that pairs repeat only after 56 rows
 MAP_CLIPS = 100  # more pairs than this hide each other
 MAP_LEAST = 8  # fewer make no map
+BUCKET_LEAST = 10  # of fewer clips a bootstrap redraws the same few, and its interval is far too narrow: none is shown
 DEV_BLEU = "dev_bleu"
 
 
@@ -56,15 +57,20 @@ def training_curves(results: Iterable[DatasetResults]) -> Iterable[tuple[str, st
 
 
 def bleu_by_length(results: Iterable[DatasetResults]) -> Iterable[tuple[Any, ...]]:
-    """dataset, row, bucket, clips, test BLEU and its interval; a bucket without clips is left out."""
+    """dataset, row, bucket, clips, test BLEU and its interval; a bucket without clips is left out.
+
+    Of fewer than BUCKET_LEAST clips the interval is empty.
+    """
     for result in results:
         for name, row in result.rows.items():
             buckets = row.scores["diagnostics"].get("test", {}).get("bleu_by_length", {})
             for words in bucket_names():
                 bleu = buckets.get(words, {}).get("bleu", {"value": None})
                 if bleu["value"] is not None:
-                    figures = (f"{bleu[key]:.2f}" for key in ("value", "low", "high"))
-                    yield result.dataset, name, words, bleu["n"], *figures
+                    value, *interval = (f"{bleu[key]:.2f}" for key in ("value", "low", "high"))
+                    if bleu["n"] < BUCKET_LEAST:
+                        interval = ["", ""]
+                    yield result.dataset, name, words, bleu["n"], value, *interval
 
 
 def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
@@ -99,7 +105,7 @@ def bleu_intervals(results: Sequence[DatasetResults]) -> Any:
 
 
 def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
-    """Test BLEU by length of the reference, a panel per dataset, rows side by side with intervals."""
+    """Test BLEU by length of the reference, a panel per dataset, rows side by side with their intervals, if any."""
     figure, panels = stacked_panels(len(results), 8.0, 3.4 * len(results))
     for panel, result in zip(panels, results, strict=True):
         points = list(bleu_by_length([result]))
@@ -109,7 +115,7 @@ def bleu_length_figure(results: Sequence[DatasetResults]) -> Any:
         for i, name in enumerate(names):
             own = [point for point in points if point[1] == name]
             x = [buckets.index(point[2]) + (i - (len(names) - 1) / 2) * 0.7 / max(len(names), 4) for point in own]
-            value, low, high = (np.array([float(point[k]) for point in own]) for k in (4, 5, 6))
+            value, low, high = (np.array([float(point[k] or "nan") for point in own]) for k in (4, 5, 6))
             style = {"fmt": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2, "linewidth": 1.2}
             panel.errorbar(x, value, yerr=error_arms(value, low, high), color=colour(i), label=name, **style)
         panel.set_xticks(range(len(buckets)), [f"{words}\nn={counts[words]}" for words in buckets])
@@ -179,7 +185,7 @@ def draw_plane(panel: Any, predicted: np.ndarray, true: np.ndarray) -> None:
 
 
 def error_arms(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Arms of error bars, 2 × points; none where a bootstrap interval does not reach the value itself."""
+    """Arms of error bars, 2 × points; none where a bootstrap interval does not reach the value itself, or is NaN."""
     return np.maximum([value - low, high - value], 0)
 
 
@@ -189,16 +195,19 @@ def colour(i: int) -> str:
 
 
 def stacked_panels(
-    count: int, width: float, height: float, ratios: Sequence[float] | None = None
+    count: int, width: float, height: float, ratios: Sequence[float] | None = None, columns: int = 1
 ) -> tuple[Any, list[Any]]:
-    """A figure of ``count`` panels below each other, and its panels; sizes in inches."""
+    """A figure of ``count`` panels below each other, or row by row in columns, and its panels; sizes in inches."""
     from matplotlib.figure import Figure  # without pyplot: then PNGs are drawn by Agg, and no display is asked for
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(count, 1, squeeze=False, gridspec_kw={"height_ratios": ratios})
-    for panel in axes[:, 0]:
+    axes = figure.subplots(-(-count // columns), columns, squeeze=False, gridspec_kw={"height_ratios": ratios})
+    panels = list(axes.flat)
+    for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes[:, 0])
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
 
 
 def save_figure(figure: Any, path: Path) -> None:

@@ -49,9 +49,13 @@ def dataset_markdown(content: dict[str, Any]) -> str:
     lines += [
         f"{clips['dev']} dev and {clips['test']} test clips. Intervals hold {100 * interval['confidence']:g}% of"
         f" {interval['resamples']} bootstrap resamples (seed {interval['seed']}), the same for every system, so that"
-        " differences are paired. ± is half the interval's width, n a number of clips.",
+        " differences are paired. ± is half the interval's width, n a number of clips. p is sacrebleu's, of one tail:"
+        " read a difference as one when its interval leaves out 0.",
         "",
     ]
+    entries = [*rows.values(), *ceilings.values()]
+    for warning in dict.fromkeys(entry["provenance"].get("corpus_warning") for entry in entries):
+        lines += [f"**{warning[0].upper()}{warning[1:].rstrip('.')}.**", ""] if warning else []
     if rows:
         lines += [
             "## Systems",

@@ -6,6 +6,7 @@ command line does: UTF-8, a line ends at ``\\n`` and nowhere else, white space a
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from slt.reports import Notes, markdown_table, score_cell, signed_difference
 
 TITLES = {"bleu": "BLEU", "bleu_raw": "BLEU, raw tokens", "chrf": "chrF", "bleurt": "BLEURT"}
 KEYS = ("split", "condition")
+BOM = "\ufeff"
+
+log = logging.getLogger("slt")
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,10 @@ def read_texts(path: Path, key: str, selection: Selection) -> Texts:
         return _read_jsonl(path, lines, key, selection)
     if not lines:
         raise DataError(f"{path}: empty; there is nothing to score")
+    if all(line.startswith('{"') for line in lines):
+        raise DataError(f"{path}: its lines are JSON, but its name says plain text; rename it to end in .jsonl")
+    if lines[0].startswith(BOM):
+        log.warning("%s: begins with a byte order mark, which is scored as a part of the first sentence", path)
     return Texts(path, tuple(line.rstrip() for line in lines))
 
 
@@ -150,13 +158,16 @@ def _read_jsonl(path: Path, lines: list[str], key: str, selection: Selection) ->
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.removeprefix(BOM) if number == 1 else line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: line {number} is no JSON ({error.msg} at column {error.colno})") from error
         except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets without end
             raise DataError(f"{path}: line {number} is no JSON that can be read ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("id"), str | int):
-            raise DataError(f'{path}: line {number} has no id; each line is an object like {{"id": …, "{key}": …}}')
+            raise DataError(
+                f"{path}: line {number} has no id that is text or a whole number; each line is an object like"
+                f' {{"id": …, "{key}": …}}'
+            )
         if not isinstance(row.get(key), str):
             raise DataError(f"{path}: line {number} (id {row['id']}) has no text under `{key}`")
         for name in KEYS:
@@ -263,7 +274,7 @@ def report(content: dict[str, Any]) -> str:
     if "baseline" in content:
         tests = content["baseline"]["tests"]
         rows = [[TITLES[name], signed_difference(test), f"{test['p_value']:.4f}"] for name, test in tests.items()]
-        lines += markdown_table(["paired bootstrap", "difference to the baseline", "p"], rows)
+        lines += markdown_table(["paired bootstrap", "difference to the baseline", "p (one tail)"], rows)
     found = content["diagnostics"]
     kept = [name for name in bucket_names() if found["bleu_by_length"][name]["n"]]
     header = ["words in the reference", *(f"{name} (n={found['bleu_by_length'][name]['n']})" for name in kept)]

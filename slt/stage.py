@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from slt import launch, lifecycle, resources
 from slt.errors import ConfigError, SltError
-from slt.paths import work_root
+from slt.paths import STAGE_TIMES, work_root
 
 T = TypeVar("T")
 log = logging.getLogger("slt")
@@ -35,7 +35,7 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
         parser.add_argument(f"--{key}", required=True, help=f"the {key}, as named in params.yaml")
     arguments = vars(parser.parse_args())
     configure_logging()
-    label = "@".join([name, "-".join(arguments.values())])
+    label = "@".join([name, "-".join(arguments.values())] if arguments else [name])
     started = time.time()
     lifecycle.handle_signals()
     if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell: that is what nohup is for
@@ -58,7 +58,7 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
     seconds = round(time.time() - started, 1)
     log.info("%s: done in %.1f s", label, seconds)
     work_root().mkdir(parents=True, exist_ok=True)
-    with (work_root() / "stage-times.jsonl").open("a", encoding="utf-8") as file:
+    with (work_root() / STAGE_TIMES).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"stage": label, "seconds": seconds, "finished": round(time.time())}) + "\n")
 
 
@@ -78,11 +78,11 @@ def device_name() -> str:
 
 
 def compiles() -> bool:
-    """Whether the backbone goes through ``torch.compile``: ``SLT_COMPILE=1``. No param: results agree.
+    """Whether backbone and training go through ``torch.compile``: ``SLT_COMPILE=1``. No param: results agree.
 
-    Off by default: compiling takes a minute, which short runs do not win back. ConfigError for any other value.
+    Off by default: compiling takes minutes, which short runs do not win back. ConfigError for any other value.
     """
     given = os.environ.get("SLT_COMPILE", "")
     if given not in ("", "0", "1"):
-        raise ConfigError(f"SLT_COMPILE is `{given}`; set it to 1 to compile the backbone, or unset it")
+        raise ConfigError(f"SLT_COMPILE is `{given}`; set it to 1 to compile backbone and training, or unset it")
     return given == "1"

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from slt import launch, lifecycle, ranks
 from slt.batching import epoch_batches
@@ -27,7 +28,7 @@ from slt.config.train import TrainingConfig
 from slt.errors import ConfigError, DataError
 from slt.metrics import BLEU_13A, Statistics
 from slt.run_log import executed
-from slt.stage import device_name, progress
+from slt.stage import compiles, device_name, progress
 from slt.store import replacing
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     if device.startswith("cuda"):  # cuDNN's attention makes a plan for each new shape, and here most batches have one
         torch.backends.cuda.enable_cudnn_sdp(False)
     model = phase.model.to(device)
+    if compiles():
+        _compile_layers(model)
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
     ranks.share(model, work.name, run.step, phase.lengths)
@@ -144,6 +147,23 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     return run
 
 
+def _compile_layers(model: nn.Module) -> None:
+    """Let ``torch.compile`` make the Transformer layers, which are most of what a GPU waits for.
+
+    Layer by layer, since all of a kind share what is compiled once, for any shape. Only for training: in validation a
+    decoder's cache is another object at each token. Dropout draws what it else draws, so results agree to rounding.
+    """
+    for layer in model.modules():
+        if isinstance(layer, GradientCheckpointingLayer):  # what transformers makes all its layers of
+            layer.forward = _compiled_in_training(layer)
+
+
+def _compiled_in_training(layer: nn.Module) -> Callable[..., Any]:
+    plain = layer.forward
+    compiled = torch.compile(plain, dynamic=True, options={"fallback_random": True})
+    return lambda *args, **kwargs: (compiled if layer.training else plain)(*args, **kwargs)
+
+
 def _step(
     phase: Phase,
     config: TrainingConfig,
@@ -161,7 +181,7 @@ def _step(
     losses = _accumulate(phase, config, batches, seed, run.step, device)
     ranks.sum_gradients(list(model.parameters()))
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    if not math.isfinite(norm):  # here a GPU is waited for, once a step
+    if not math.isfinite(norm):  # a GPU is waited for
         raise DataError(
             f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
             f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"

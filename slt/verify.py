@@ -31,12 +31,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was looked at: faults, files and bytes read, and outputs that are not on disk at all."""
+    """What was looked at: faults, files and bytes read, outputs that are not on disk at all or have no listing."""
 
     faults: list[Fault]
     files: int
     bytes: int
     absent: list[str]
+    unlisted: list[str]
+    """folders on disk where DVC has no cache, as in a fresh clone: nothing says what should be in them"""
 
 
 def verify(below: Iterable[Path] = ()) -> Verified:
@@ -49,12 +51,15 @@ def verify(below: Iterable[Path] = ()) -> Verified:
     outputs = list(_outputs(list(below)))
     faults: list[Fault] = []
     absent: list[str] = []
+    unlisted: list[str] = []
     expected: list[tuple[Path, str, str]] = []
     for stage, path, recorded in outputs:
         if not path.exists():
             absent.append(str(path))
         elif not recorded.endswith(".dir"):
             expected.append((path, recorded, stage))
+        elif not CACHE.is_dir():
+            unlisted.append(str(path))
         elif (listing := _listing(recorded)) is None:
             faults.append(Fault(path, "its listing is missing from the DVC cache, or damaged", stage))
         else:
@@ -70,7 +75,7 @@ def verify(below: Iterable[Path] = ()) -> Verified:
         size += file.stat().st_size
         if _md5(file) != md5:
             faults.append(Fault(file, "its bytes are not those that the stage wrote", stage))
-    return Verified(faults, len(expected), size, absent)
+    return Verified(faults, len(expected), size, absent, unlisted)
 
 
 def _outputs(below: list[Path]) -> Iterator[tuple[str, Path, str]]:

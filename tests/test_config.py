@@ -1,5 +1,6 @@
 """A wrong parameter is one error that names its key and what to do."""
 
+import ast
 import copy
 import dataclasses
 from pathlib import Path
@@ -91,6 +92,22 @@ def test_a_wrong_training_of_a_decoder_is_found_before_it_trains(
     params["demo"]["decoders"]["sltr"]["training"] = value
     with pytest.raises(ConfigError, match=message):
         check(params)
+
+
+def test_every_key_is_described_at_its_field() -> None:
+    """As the head of params.yaml promises: by a string literal below the field."""
+    fields, undescribed = set(), set()
+    for path in (ROOT / "slt/config").glob("*.py"):
+        classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+        for cls in classes:
+            for node, below in zip(cls.body, [*cls.body[1:], None], strict=True):
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    fields.add(f"{cls.name}.{node.target.id}")
+                    text = below.value if isinstance(below, ast.Expr) else None
+                    if not (isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value):
+                        undescribed.add(f"{cls.name}.{node.target.id}")
+    assert {"FramesConfig.size", "Row.seed", "EvaluateConfig.beam"} <= fields
+    assert not undescribed
 
 
 def test_an_unknown_row_lists_the_known_ones(params: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from slt.evaluations import read_evaluation, write_evaluation
 from slt.experiments import CEILING, EXPERIMENTS, SEM_MAP, Choice, Trial, experiment_named, read_values, trials
 from slt.experiments_axes import SEEN_BY_THE_ENCODER
 from slt.experiments_content import Result, add_result, read_results, result_path
-from slt.experiments_report import Line, write_report
+from slt.experiments_report import Line, figure_of, sem_map_figure, write_report
 from slt.experiments_run import _same_stages, overridden
 from slt.metrics import no_score
 from slt.scoring import score_folder
@@ -48,8 +48,14 @@ VARIED = {
     "low-resource": {"sem2text.monolingual", "teachers.tsdae.model", "teachers.tsdae.trained.share"},
     "languages": {"parallel.languages"},
 }
-ONLY = {"languages": ["demo_both"], "low-resource": ["demo_de"]}
-"""experiments that ask something of their dataset: text in several languages, a teacher that is trained here"""
+ONLY = {
+    "languages": ["demo_both"],
+    "low-resource": ["demo_de"],
+    "glosses": [name for name in DATASETS if "sign2glosstext" in PARAMS[name]["systems"]],
+    "teachers": [name for name in DATASETS if len(PARAMS[name]["teachers"]) > 1],
+    "decoders": [name for name in DATASETS if len(PARAMS[name]["decoders"]) > 1],
+}
+"""experiments that ask something of their dataset: text in several languages, a teacher that is trained here, …"""
 CASES = [(name, dataset) for name in TRAINED for dataset in ONLY.get(name, DATASETS)]
 
 
@@ -71,7 +77,8 @@ def test_dvc_accepts_the_overrides_and_they_change_what_they_say(name: str, data
     nothing = {"datasets": [], "targets": {}, "sem2text": {}, "rows": {}}
     alone = {"run": PARAMS["run"] if dataset == "demo" else nothing, dataset: PARAMS[dataset]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(alone, sort_keys=False))
-    found = planned(name, dataset, alone)
+    # the other corpora of a transfer are other sections
+    found = planned(name, dataset, alone, **({"values": {"corpus": (dataset,)}} if name == "transfer" else {}))
     variants = [overridden(trial.overrides, tmp_path / "params.yaml") for trial in found]
     changed = [{key for key in differences(alone, params) if not key.startswith("run.")} for params in variants]
     assert set().union(*changed) == {f"{dataset}.{key}" for key in VARIED[name]}
@@ -141,8 +148,54 @@ def test_corpora_that_a_model_cannot_both_read_are_not_held_against_each_other(k
     named = key.removesuffix(".pool").removesuffix(".normalize")
     with pytest.raises(ConfigError, match=f"`demo` and `demo_de` differ in `{named}`"):
         planned("transfer", "demo_de", params, teacher="minilm", values={"corpus": ("demo_de", "demo")})
-    if key != "teachers.minilm.normalize":
-        assert "demo" not in [trial.corpus for trial in planned("transfer", "demo_de", params)]
+    with pytest.raises(ConfigError, match="demo_de has one corpus alone"):
+        planned("transfer", "demo_de", params, teacher="minilm")
+
+
+def test_the_default_corpora_of_a_transfer_have_the_chosen_teacher() -> None:
+    corpora = [trial.corpus for trial in planned("transfer", "how2sign", teacher="multi")]
+    assert corpora == ["how2sign", "phoenix14t"]
+    with pytest.raises(ConfigError, match=r"how2sign has one corpus alone .*teachers\.mono; .*: --teacher multi"):
+        planned("transfer", "how2sign")
+    with pytest.raises(ConfigError, match=r"differ in `teachers\.mono`: .*: --teacher multi"):
+        planned("transfer", "how2sign", values={"corpus": ("how2sign", "phoenix14t")})
+
+
+@pytest.mark.parametrize(("dataset", "expected"), [("demo", ["demo", "demo_de"]), ("demo_both", None)])
+def test_a_union_that_holds_the_corpus_is_none_that_it_never_saw(dataset: str, expected: list[str] | None) -> None:
+    if expected:
+        assert [trial.corpus for trial in planned("transfer", dataset)] == expected
+    else:
+        with pytest.raises(ConfigError, match="has one corpus alone"):
+            planned("transfer", dataset)
+
+
+def test_an_experiment_without_what_it_is_about_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"about `sign2glosstext`, which how2sign lacks: add how2sign\.systems\.sign2gl"
+    ):
+        planned("glosses", "how2sign")
+    assert len(planned("glosses", "how2sign", systems=("sign2text", "sign2semtext"))) == 1  # asked for by name
+    params = copy.deepcopy(PARAMS)
+    del params["demo"]["systems"]["sign2semtext"], params["demo"]["systems"]["sign2sem2text"]
+    with pytest.raises(ConfigError, match=r"loss is about `sign2sem2text` and `sign2semtext`, which demo lacks"):
+        planned("loss", params=params)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "key"),
+    [("teachers", "phoenix14t", "phoenix14t.teachers"), ("decoders", "demo", "demo.decoders")],
+)
+def test_a_comparison_of_one_thing_names_the_key_to_add_to(name: str, dataset: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"nothing to compare: add a second entry to {key}"):
+        planned(name, dataset)
+
+
+def test_the_list_says_default_values_and_what_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["experiment", "--list"])
+    text = capsys.readouterr().out
+    assert "axes: share (default: 100%, 30%, 10%, 3%, 1%)" in text and "and a multilingual teacher" in text
+    assert all(axis.values for experiment in EXPERIMENTS.values() for axis in experiment.axes)
 
 
 def test_a_share_names_a_teacher_of_its_own_and_all_of_the_text_the_one_that_is_there() -> None:
@@ -199,6 +252,30 @@ def test_dry_prints_commands_that_dvc_runs_and_runs_none(
     assert all("demo.sign2sem.training.max_steps=100" in line for line in lines)
     with pytest.raises(SystemExit):
         main(["experiment", "loss", "--dataset", "demo", "--dry", "-S", "demo.sign2sem.lose=mse"])
+
+
+@pytest.mark.parametrize("options", [["--dataset", "nope", "--dry"], ["--values", "a,b"], ["-S", "demo.x=1"]])
+def test_options_without_an_experiment_do_not_make_the_report_anew(
+    options: list[str], folders: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep({"mse": "b-pipeline"})
+    with pytest.raises(SystemExit):
+        main(["experiment", *options])
+    assert not Path("docs/experiments.md").exists() and "of which experiment?" in caplog.text
+
+
+def test_a_dry_sem_map_checks_its_dataset_and_says_what_it_would_read(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for dataset, message in (("nope", "no dataset `nope`"), ("how2sign", "no row of run.rows is of how2sign")):
+        with pytest.raises(SystemExit):
+            main(["experiment", SEM_MAP, "--dataset", dataset, "--dry"])
+        assert message in caplog.text
+    main(["experiment", SEM_MAP, "--dataset", "demo", "--dry"])
+    read = capsys.readouterr().out.splitlines()
+    assert "reads data/finetune/demo-sign2semtext" in read and "reads data/demo/targets/minilm" in read
+    assert "reads data/evaluations/rows/demo-sign2text" in read and "reads data/finetune/demo-sign2text" not in read
 
 
 # --- results ---
@@ -309,6 +386,68 @@ def test_a_system_that_recognises_glosses_has_their_error_rate_beside_its_bleu(f
     assert shown == {"sign2text": "", "sign2glosstext": "41.25 ± 2.25", "sign2semtext": ""}
 
 
+def glosses_row() -> dict[str, Any]:
+    """A kept result of `glosses`, whose second system read the glosses of its clips."""
+    names = {"sign2text": "a-text", "sign2glosstext": "c-multitask"}
+    evaluations = {system: read_evaluation(paths.evaluation_dir(row)) for system, row in names.items()}
+    evaluations["sign2glosstext"].info.provenance["gloss_supervision"] = True
+    trial = Trial("demo-glosses-all-seed1", "demo", {"clips": "all"}, 1, "minilm", "sltr", (), names, False, "demo")
+    result = Result(trial, "r" * 40, "c" * 40, evaluations)
+    content = read_results("glosses", "demo", Choice())
+    add_result(content, EXPERIMENTS["glosses"], result, result)
+    return content
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_row_that_learnt_from_glosses_is_marked_also_among_older_results(kept: bool, folders: Path) -> None:
+    content = glosses_row()
+    results = content["runs"]["demo-glosses-all-seed1"]["results"]
+    assert results["sign2glosstext"]["gloss_supervision"] is True
+    if not kept:  # as results were before this was kept
+        for result in results.values():
+            result.pop("gloss_supervision", None)
+    write_json(result_path("glosses", "demo"), content)
+    write_report()
+    lines = Path("docs/experiments.md").read_text().splitlines()
+    note = next(line for line in lines if "gloss-dependent: its own training reads the glosses" in line).split(":")[0]
+    assert [line for line in lines if note in line and line.startswith("|")] == [
+        line for line in lines if "| sign2glosstext" in line
+    ]
+
+
+def test_a_ceilings_shuffled_sems_and_its_decoders_weights_are_kept(folders: Path) -> None:
+    folder = paths.ceiling_dir("demo", "minilm", "sltr")
+    old = read_evaluation(folder)
+    records = [*old.records, *(replace(r, condition="shuffled_sem", hypothesis="rain and snow") for r in old.records)]
+    info = replace(old.info, provenance={**old.info.provenance, "decoder_source": {"weights_sha256": "ab" * 32}})
+    write_evaluation(folder, records, info, score_folder(records, CONFIG), [])
+    content = keep({"mse": "b-pipeline"}, ceiling=True)
+    results = content["runs"]["demo-loss-mse-seed1"]["results"]
+    scores = read_evaluation(folder).scores
+    for split in ("dev", "test"):
+        kept = results[CEILING]["controls"][split]["shuffled_sem"]["bleu"]
+        assert kept == scores[split]["shuffled_sem"]["bleu"]
+    assert results[CEILING]["decoder_sha256"] == "ab" * 32 and "controls" not in results["sign2semtext"]
+    write_report()
+    lines = Path("docs/experiments.md").read_text().splitlines()
+    header, *rows = (
+        [cell.strip() for cell in line.split("|")] for line in lines if line.startswith(("| loss", "| mse"))
+    )
+    place = header.index("test BLEU, shuffled SEMs")
+    shown = {row[header.index("system")].split("[")[0]: row[place] for row in rows}
+    assert shown == {"ceiling: true SEMs": f"{kept['value']:.2f} ± {kept['half_width']:.2f}", "sign2semtext": ""}
+
+
+def test_the_hash_of_the_teacher_stands_beside_its_name(folders: Path) -> None:
+    content = read_results("loss", "demo", Choice())
+    rows = {"sign2semtext": "b-pipeline"}
+    trial = Trial("demo-loss-mse-seed1", "demo", {"loss": "mse"}, 1, "minilm", "sltr", (), rows, False, "demo")
+    evaluations = {"sign2semtext": read_evaluation(paths.evaluation_dir("b-pipeline"))}
+    result = Result(trial, "r" * 40, "c" * 40, evaluations, "cd" * 32)
+    add_result(content, EXPERIMENTS["loss"], result, result)
+    assert content["runs"][trial.name]["teacher_sha256"] == "cd" * 32
+
+
 def test_two_variants_that_predict_sems_are_compared_in_retrieval_too(folders: Path) -> None:
     content = keep({"mse": "b-pipeline", "cosine": "c-multitask"})
     low, high = (content["runs"][f"demo-loss-{loss}-seed1"]["results"]["sign2semtext"] for loss in ("mse", "cosine"))
@@ -388,6 +527,39 @@ def test_the_committed_report_follows_from_the_committed_results(tmp_path: Path)
     assert {path.name for path in folder.iterdir()} == {path.name for path in (ROOT / "docs/experiments").iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("backbones", "axis"),
+    [
+        (None, "backbone (tf_efficientnet_…), size, pool"),
+        (("resnet50.a1_in1k", "vit_small_patch14_dinov2", "efficientnet_b0"), "backbone, size 112, pool"),
+    ],
+)
+def test_the_labels_of_points_do_not_overprint_each_other(backbones: tuple[str, ...] | None, axis: str) -> None:
+    content = read_json(ROOT / "docs/experiments/demo-features.json")
+    for i, run in enumerate(content["runs"].values()):
+        if backbones:
+            run["labels"] |= {"backbone": backbones[i % 3], "size": "112", "pool": f"pool{i}"}
+    figure = figure_of(content)
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
+    assert panel.get_xlabel() == axis
+    apart = panel.get_window_extent().width / len(content["runs"])
+    for label in panel.get_xticklabels():
+        angle = math.radians(label.get_rotation())
+        label.set_rotation(0)
+        box = label.get_window_extent()
+        assert box.width < apart or box.height < apart * math.sin(angle), label.get_text()
+
+
+def test_maps_fit_a_page_side_by_side() -> None:
+    content = read_json(ROOT / "docs/experiments/demo-sem-map.json")
+    figure = sem_map_figure(content)
+    width, height = figure.get_size_inches()
+    assert len(figure.axes) == 6 and height < 1.5 * width
+    next(iter(content["rows"].values()))["planes"]["as predicted"] = None
+    assert len(sem_map_figure(content).axes) == 5
+
+
 def test_seeds_are_a_mean_and_a_standard_deviation(folders: Path) -> None:
     for seed in (1, 2, 3):
         content = keep({"mse": "b-pipeline", "cosine": "c-multitask"}, seed)
@@ -433,7 +605,7 @@ def test_scores_of_each_language_stand_below_those_of_all(folders: Path) -> None
     assert parts == pytest.approx([own[1] - own[0], own[3] - own[2]], abs=1e-5)
     write_report()
     text = Path("docs/experiments.md").read_text()
-    assert f"{own[1]:.2f} ±" in text and "| sign2semtext, de alone" in text
+    assert f"{own[1]:.2f} ±" in text and "| sign2semtext, tested on de" in text
     assert f"{parts[1]:+.2f} [" in text
 
 

@@ -16,7 +16,7 @@ from slt.config.data import FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
 from slt.frames import ShardTask, make_frames, make_shard
 from slt.manifest import Clip, write_manifest
-from slt.store import iter_rows, read_json, read_metadata, read_table
+from slt.store import iter_rows, read_json, read_metadata, read_table, write_json
 from slt.video import read_frames
 
 CONFIG = FramesConfig(size=48, fit="stretch", stride=1, quality=95, clips_per_shard=3)
@@ -156,6 +156,19 @@ def test_a_clip_that_does_not_decode_fails_the_stage_by_name(manifest: Path) -> 
     assert [(clip["split"], clip["id"]) for clip in index["dropped"]] == [("dev", "clip5")]
     assert "5.mp4" in index["dropped"][0]["reason"]
     assert index["clips"] == 7 and index["clips_per_split"]["dev"] == 1
+
+
+def test_what_the_corpus_stage_dropped_counts_towards_the_limit(manifest: Path) -> None:
+    Path("data/raw/small/5.mp4").write_bytes(b"no video")
+    report = {"splits": {split: {"dropped": int(split == "dev")} for split in NONE}}
+    write_json(manifest.with_name("report.json"), report)
+    message = (
+        r"1 dev clips do not decode and the corpus stage dropped 1, more than corpus\.max_dropped\.dev = 1: `clip5`"
+    )
+    with pytest.raises(DataError, match=message):
+        make_frames(CONFIG, manifest, Path("out"), {**NONE, "dev": 1})
+    assert not Path("out").exists()
+    assert make_frames(CONFIG, manifest, Path("out"), {**NONE, "dev": 2})["clips"] == 7
 
 
 def test_a_repaired_clip_is_read_again(manifest: Path) -> None:

@@ -232,7 +232,7 @@ def test_wer_is_resampled_by_the_draw_of_every_other_metric() -> None:
     expected = np.sort(100 * wrong[picked].sum(1) / length[picked].sum(1))
     score = bootstrap(statistics, drawn)
     assert (score.low, score.high) == pytest.approx((expected[5], expected[194]))
-    assert score.signature == "nrefs:1|bs:200|seed:7|unit:gloss|align:sclite-s4-i3-d3"
+    assert score.signature == "nrefs:1|bs:200|seed:7|unit:gloss|clean:none|align:sclite-s4-i3-d3"
     assert paired_test(statistics, statistics, drawn).p_value == 1
 
 

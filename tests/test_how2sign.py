@@ -156,7 +156,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(corpus: Path, name: str)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no row in it"),
+        (b"", "the file is empty; it needs a header and one row"),
         (HEADER.encode(), "no row in it"),
         (b"SENTENCE_NAME\tTEXT\na\tb\n", "no column SENTENCE, found: SENTENCE_NAME, TEXT"),
         (b"name|signer|gloss\na|b|c\n", "no column SENTENCE_NAME and SENTENCE"),
@@ -355,6 +355,23 @@ def test_times_that_a_video_does_not_have_are_dropped_or_clamped_by_reason(
     line = "how2sign.corpus: 1 clips end past the end of their video and are cut there: `over`; check that their videos"
     assert caplog.text.count(line) == 1
     assert findings["splits"]["train"]["dropped_by_reason"]["shorter than one frame"] == 2
+    assert findings["splits"]["train"]["dropped_by_reason"]["unreadable video"] == 1
+
+
+def test_most_of_a_sentence_in_another_split_is_refused_and_a_little_is_counted(full_videos: Path) -> None:
+    same = {"train": "raw:how2sign/train_videos", "dev": "raw:how2sign/val_videos", "test": "raw:how2sign/train_videos"}
+    test = full_videos / "how2sign_realigned_test.csv"
+    header = test.read_text(encoding="utf-8").splitlines()[0] + "\n"
+    test.write_text(header + timed("other", "0.5", "1.501"), encoding="utf-8")
+    message = (
+        r"realigned_test\.csv: clip `other` of test shares with clip `train_0` of train 1 s of one video, in which "
+        r"they are 0\.5 to 1\.501 s and 0\.5 to 1\.5 s: scores would be meaningless; correct the annotation"
+    )
+    with pytest.raises(DataError, match=message):
+        read_corpus(section(clips={}, videos=same), "how2sign", full_videos)
+    test.write_text(header + timed("other", "1.25", "2.5"), encoding="utf-8")
+    notes = read_corpus(section(clips={}, videos=same), "how2sign", full_videos).notes
+    assert notes["overlaps_between_splits"] == {"pairs": 1, "first": ["`train_0` and `other`: 0.25 s"]}
 
 
 def test_a_video_without_a_declared_length_is_counted(full_videos: Path) -> None:

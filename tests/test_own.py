@@ -245,7 +245,7 @@ def test_bad_clips_are_dropped_with_their_reason(raw: Path) -> None:
         "zero\ta/v.mp4\t1\t1\tText\t": "zero length: at 1 s",
         "past\ta/v.mp4\t2\t3\tText\t": "starts past the end of its video: at 2 s of 2 s",
         "short\ta/v.mp4\t1\t1.02\tText\t": "shorter than one frame: 0.02 s at 25 frames per second",
-        "odd\tbad.mp4\t0\t1\tText\t": f"{raw}/videos/bad.mp4: cannot be opened",
+        "odd\tbad.mp4\t0\t1\tText\t": f"unreadable video: {raw}/videos/bad.mp4: cannot be opened",
         "pics\timages\t0\t1\tText\t": "times in a folder of images: it has no presentation time",
         "vec\t\t0\t1\tText\tf.npy": "times without a video: features are taken whole",
         "\ta/v.mp4\t\t\tText\t": "no id",
@@ -281,7 +281,11 @@ def test_a_path_that_leads_out_of_the_media_folder_is_refused(raw: Path, path: s
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no column `split` and `text`, found: nothing"),
+        ("", r"clips\.tsv: the file is empty; it needs a header"),
+        ("\n\n", r"clips\.tsv: the file is empty; it needs a header"),
+        (MINIMAL.replace("\n", "\r"), "its lines end with a carriage return alone, as on old Macs; save it with line"),
+        ("x\r" * LINE_LIMIT, "its lines end with a carriage return alone, as on old Macs; save it with line"),
+        ("PAR1" + MINIMAL, r"a Parquet file by its content; let its name end in \.parquet or \.pq"),
         ("id\tsplit\tvideo\ttext\n", "no row in it"),
         ("id\tsplit\tvideo\tsentence\n1\ttrain\ta/v.mp4\tx\n", "no column `text`, found: id, split, video, sentence"),
         ("id\tvideo\ttext\n1\ta/v.mp4\tx\n", "no column `split`, found: id, video, text; rename"),
@@ -350,6 +354,59 @@ def test_a_huge_field_of_a_parquet_file_is_refused(raw: Path) -> None:
         read(raw, manifest="raw:mine/clips.parquet")
 
 
+@pytest.mark.parametrize("name", ["clips.pq", "clips.PARQUET"])
+def test_a_parquet_file_under_its_other_suffixes_is_read(raw: Path, name: str) -> None:
+    header, *rows = (line.split("\t") for line in MINIMAL.splitlines())
+    pq.write_table(pa.Table.from_pylist([dict(zip(header, row, strict=True)) for row in rows]), raw / name)
+    assert [clip.text for clip in read(raw, manifest=f"raw:mine/{name}").clips] == ["One.", "Two.", "Three."]
+
+
+def parquet(raw: Path, **columns: Any) -> Reading:
+    """Three rows of Parquet with further columns, or others."""
+    videos = ["a/v.mp4", "b/v.mp4", "c/v.mp4"]
+    table = {"id": [1, 2, 3], "split": ["train", "dev", "test"], "video": videos, "text": ["x", "y", "z"], **columns}
+    pq.write_table(pa.table(table), raw / "clips.parquet")
+    return read(raw, manifest="raw:mine/clips.parquet", splits={})
+
+
+def test_binary_columns_of_parquet_are_text_in_utf_8(raw: Path) -> None:
+    reading = parquet(raw, text=["ü".encode(), b"y", b"z"], references=[[b"a", None], [], None])
+    assert [clip.text for clip in reading.clips] == ["ü", "y", "z"]
+    assert reading.clips[0].references == ("a",)
+    with pytest.raises(DataError, match=r"clips\.parquet: row 2: column `text` is not UTF-8 \(byte 0xff\); write the"):
+        parquet(raw, text=[b"x", b"\xff", b"z"])
+
+
+def test_nan_in_parquet_is_an_empty_cell(raw: Path) -> None:
+    nan = float("nan")
+    reading = parquet(raw, start=[nan] * 3, end=[nan, 1.0, nan], gloss=[nan] * 3, signer=[nan, 2.0, nan])
+    assert not reading.dropped
+    assert [(clip.start, clip.end) for clip in reading.clips] == [(None, None), (None, 1.0), (None, None)]
+    assert [(clip.gloss, clip.signer) for clip in reading.clips] == [(None, None), (None, "2.0"), (None, None)]
+    reading = parquet(raw, text=[nan, nan, nan], references=pa.array([[nan], [nan], [nan]]))
+    assert [reason for _, _, reason in reading.dropped] == ["empty text"] * 3
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            "text",
+            [1.5, 2.5, 3.5],
+            r"row 1: column `text` holds 1\.5 \(float\) where text is needed; write the column as",
+        ),
+        ("gloss", [7, 8, 9], r"row 1: column `gloss` holds 7 \(int\) where text is needed"),
+        ("text", [["x"], ["y"], ["z"]], r"row 1: column `text` holds \['x'\] \(list\) where text is needed"),
+        ("signer", [True, False, True], r"row 1: column `signer` holds True \(bool\) where text or a number is needed"),
+        ("references", [[1], [2], [3]], r"row 1: column `references` holds 1 \(int\) where text is needed"),
+        ("video", [["a"], ["b"], ["c"]], r"row 1: column `video` holds \['a'\] \(list\) where text or a number is"),
+    ],
+)
+def test_what_is_no_text_in_parquet_is_refused(raw: Path, column: str, values: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=r"clips\.parquet: " + message):
+        parquet(raw, **{column: values})
+
+
 def test_without_quotes_a_quote_is_text(raw: Path) -> None:
     write(raw / "clips.tsv", MINIMAL.replace("One.", '"Go", he said.').replace("Two.", '"Open'))
     assert [clip.text for clip in read(raw, quotes=False).clips] == ['"Go", he said.', '"Open', "Three."]
@@ -369,6 +426,87 @@ def test_two_stretches_of_one_video_may_stand_in_two_splits_and_are_counted(raw:
     write(raw / "clips.tsv", "id\tsplit\tvideo\tstart\tend\ttext\n" + rows.replace("1\t2\tTwo", "0.0\t1.00\tTwo"))
     with pytest.raises(DataError, match="clip `2` of dev is clip `1` of train"):
         read(raw)
+
+
+def cuts(raw: Path, train: str, test: str, **options: Any) -> Reading:
+    """A clip of train and one of test, cut from the same video of two seconds at the times given."""
+    rows = f"1\ttrain\ta/v.mp4\t{train}\tOne.\n2\tval\tb/v.mp4\t\t\tTwo.\n3\ttest\ta/v.mp4\t{test}\tThree.\n"
+    write(raw / "clips.tsv", "id\tsplit\tvideo\tstart\tend\ttext\n" + rows)
+    return read(raw, **options)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("\t1", "0\t1"), ("\t", "0\t99"), ("\t", "0\t"), ("0.5\t", "0.5\t99"), ("0\t", "\t2"), ("0\t2", "\t")],
+)
+@pytest.mark.parametrize("hash_media", [False, True])
+def test_one_stretch_of_a_video_written_in_two_ways_in_two_splits_is_refused(
+    raw: Path, train: str, test: str, hash_media: bool
+) -> None:
+    with pytest.raises(DataError, match="line 4: clip `3` of test is clip `1` of train: the same media"):
+        cuts(raw, train, test, hash_media=hash_media)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "shared"),
+    [
+        ("0\t1", "0\t1.001", "1 s of one video, in which they are 0 to 1.001 s and 0 to 1 s"),
+        ("\t", "1.5\t1.75", "0.25 s of one video, in which they are 1.5 to 1.75 s and 0 to 2 s"),
+        ("0\t1.2", "0.5\t", "0.7 s of one video, in which they are 0.5 to 2 s and 0 to 1.2 s"),
+        ("1.8\t", "0\t1.95", "0.15 s of one video, in which they are 0 to 1.95 s and 1.8 to 2 s"),
+    ],
+)
+def test_stretches_that_share_most_of_the_shorter_in_two_splits_are_refused(
+    raw: Path, train: str, test: str, shared: str
+) -> None:
+    with pytest.raises(DataError, match=re.escape(f"line 4: clip `3` of test shares with clip `1` of train {shared}")):
+        cuts(raw, train, test)
+
+
+def test_stretches_that_share_a_little_in_two_splits_are_counted_and_warned_of(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading = cuts(raw, "0\t1", "0.75\t2")
+    assert reading.notes["overlaps_between_splits"] == {"pairs": 1, "first": ["`1` and `3`: 0.25 s"]}
+    report(reading, config())
+    line = (
+        "mine.corpus: 1 pairs of clips in two splits share up to half of the shorter one: `1` and `3`: 0.25 s; cut them"
+    )
+    assert line in caplog.text
+    assert "overlaps_between_splits" not in cuts(raw, "0\t1", "1\t2").notes
+    assert "overlaps_between_splits" not in cuts(raw, f"0\t{0.1 + 0.2}", "0.3\t2").notes
+
+
+def test_a_video_that_declares_no_length_is_one_stretch_all_the_same(raw: Path) -> None:
+    write_video(raw / "videos/a/v.ts", pictures(50, 64, 64))
+    (raw / "videos/a/v.ts").rename(raw / "videos/a/v.mp4")
+    with pytest.raises(DataError, match="clip `3` of test is clip `1` of train: the same media"):
+        cuts(raw, "\t", "0\t")
+    with pytest.raises(
+        DataError, match="shares with clip `1` of train most of one video, in which they are 1 to its end"
+    ):
+        cuts(raw, "\t", "1\t")
+    assert cuts(raw, "0\t1", "1\t").notes["videos_in_several_splits"] == 1
+
+
+def test_features_alone_are_no_video_in_several_splits(raw: Path) -> None:
+    for name in "abc":
+        np.save(raw / "videos" / f"{name}.npy", np.zeros((3, 4)))
+    write(raw / "clips.tsv", "split\tfeatures\ttext\ntrain\ta.npy\tx\nval\tb.npy\ty\ntest\tc.npy\tz\n")
+    assert read(raw).notes["videos_in_several_splits"] == 0
+
+
+def test_unreadable_videos_are_counted_as_one_reason(raw: Path) -> None:
+    rows = (
+        "id\tsplit\tvideo\tend\ttext\n2\tval\tb/v.mp4\t\tTwo.\n3\ttest\tc/v.mp4\t\tThree.\n1\ttrain\ta/v.mp4\t\tOne.\n"
+    )
+    for name in ("bad1", "bad2"):
+        (raw / "videos" / f"{name}.mp4").write_bytes(b"no video")
+        rows += f"{name}\ttrain\t{name}.mp4\t1\tText\n"
+    write(raw / "clips.tsv", rows)
+    train = report(read(raw), config())["splits"]["train"]
+    assert train["dropped_by_reason"] == {"unreadable video": 2}
+    assert "bad2.mp4: cannot be opened" in train["dropped_clips"][1]
 
 
 @pytest.mark.parametrize(
@@ -403,9 +541,9 @@ SHARED = ROOT.parent / "shared" / "data"
 
 @pytest.mark.skipif(not (SHARED / "how2sign").is_dir(), reason="needs the shared How2Sign clips")
 def test_a_new_corpus_takes_the_lines_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = DOCS.split("```python\n")[1].split("```")[0]
-    command = DOCS.split("```sh\n")[1].split("```")[0].removesuffix("dvc repro\n")
-    assert len((script + command).splitlines()) < 10
+    scripts = [block.split("```")[0] for block in DOCS.split("```python\n")[1:]]
+    commands = [block.split("```")[0].split("dvc repro")[0] for block in DOCS.split("```sh\n")[1:]]
+    assert len((scripts[0] + commands[0]).splitlines()) < 10
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(SHARED)
@@ -413,17 +551,22 @@ def test_a_new_corpus_takes_the_lines_of_the_documentation(tmp_path: Path, monke
     for name in ("SLT_RAW", "SLT_WORK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLT_WORKERS", "1")
-    exec(script, {})
-    main(shlex.split(command.replace("\\\n", ""))[1:])
+    raw = tmp_path / "data" / "demo" / "corpus" / "raw"  # the demo's clips, of which the lines need no more than this
+    (raw / "videos").mkdir(parents=True)
+    write(raw / "annotation.tsv", "id\tsplit\tsigner\tgloss\ttext\treferences\ntrain-0000\ttrain\ts\tg\tt\t\n")
+    for script, command in list(zip(scripts, commands, strict=False))[:2]:
+        exec(script, {})
+        main(shlex.split(command.replace("\\\n", ""))[1:])
+    assert Path("mine.tsv").read_text().splitlines()[1].endswith("\ttrain-0000.mp4")
     expected = yaml.safe_load(DOCS.split("```yaml\n")[1].split("```")[0])
     assert read_params()["mine"]["corpus"] == expected["mine"]["corpus"]
     # an eighth of the frames, so that the test takes seconds
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("stride: 1", "stride: 8"))
-    stages.corpus.main("mine")
-    stages.frames.main("mine")
-    findings = read_json(Path("data/mine/corpus/report.json"))["splits"]
+    stages.corpus.main("asl")
+    stages.frames.main("asl")
+    findings = read_json(Path("data/asl/corpus/report.json"))["splits"]
     assert {split: found["clips"] for split, found in findings.items()} == {"train": 60, "dev": 7, "test": 7}
-    index = read_json(Path("data/mine/frames/frames.json"))
+    index = read_json(Path("data/asl/frames/frames.json"))
     assert (index["clips"], index["dropped"]) == (74, [])
     with (SHARED / "how2sign" / "clips.tsv").open(encoding="utf-8", newline="") as file:
         frames = [int(row["frames"]) for row in csv.DictReader(file, delimiter="\t")]

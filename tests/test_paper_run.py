@@ -16,8 +16,8 @@ from slt.config.run import Sem2textRun
 from slt.config.schema import check
 from slt.errors import ConfigError, DataError
 from slt.experiments_run import overridden
-from slt.paper_run import SEM2TEXT, Only, Plan, plan_paper, run_paper
-from slt.paper_tables import paper_content
+from slt.paper_run import Only, Plan, plan_paper, run_paper
+from slt.paper_tables import SEM2TEXT, YARDSTICK, paper_content
 from slt.published import read_published
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +32,7 @@ MISSING = {
     },
     "how2sign": set(),
 }
+YARDSTICKS = {"phoenix14t": {(YARDSTICK, decoder, None) for decoder in DECODERS}, "how2sign": set()}
 MONO = {"model": "hub:someone/german@1234567", "size": 384, "prompt": None, "normalize": True, "center": True}
 
 
@@ -62,7 +63,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def cells(plan: Plan) -> set[tuple[str, str, str | None]]:
-    without = read_published().grid[plan.dataset].without_sem
+    without = (*read_published().grid[plan.dataset].without_sem, YARDSTICK)
     rows = {(row.system, row.decoder, None if row.system in without else row.teacher) for row in plan.rows.values()}
     return rows | {(SEM2TEXT, run.decoder, run.teacher) for run in plan.sem2text.values()}
 
@@ -73,8 +74,9 @@ def test_what_is_planned_is_the_published_table_less_what_is_named(dataset: str)
     tables = paper_content(dataset, None, PARAMS, read_published())
     published = {(row["system"], row["decoder"], row["teacher"]) for row in tables["table"] + tables["sem2text"]}
     assert set(plan.missing) == MISSING[dataset]
-    assert cells(plan) == published - MISSING[dataset]
+    assert cells(plan) == published - MISSING[dataset] | YARDSTICKS[dataset]
     expected = {f"{dataset}-sign2text-{decoder}" for decoder in DECODERS}
+    expected |= {f"{dataset}-{YARDSTICK}-{decoder}" for _, decoder, _ in YARDSTICKS[dataset]}
     for names in itertools.product(SEM_SYSTEMS, TEACHERS[dataset], DECODERS):
         expected.add("-".join([dataset, *names]))
     assert set(plan.rows) == expected
@@ -116,7 +118,7 @@ def test_dry_prints_one_command_and_runs_none(
     assert words[4::2] == list(plan.overrides)
     assert not started
     system, teacher = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert "phoenix14t.systems has no `sign2gloss2text`" in system and "under run.rows" in system
+    assert "phoenix14t.systems has no `sign2gloss2text`" in system and f"gloss-dependent {YARDSTICK}" in system
     assert "phoenix14t.teachers has no `mono`: add it with a model of your choice" in teacher
     assert all(f"sign2semtext-mono-{decoder}" in teacher for decoder in DECODERS)
     assert f"{SEM2TEXT}-mono-sltr" in teacher
@@ -139,6 +141,60 @@ def test_a_choice_narrows_the_table_and_what_was_not_asked_for_is_not_missing() 
     alike = plan_paper(PARAMS, "how2sign", Only(systems=("sign2text",), teachers=("multi", "mono")))
     assert {row.teacher for row in alike.rows.values()} == {"mono"}  # in the table's order, whatever the user's
     assert set(alike.sem2text) == {"how2sign-mono-sltr", "how2sign-mono-mbart"}
+
+
+def test_the_gloss_dependent_yardstick_is_a_row_where_the_section_has_it() -> None:
+    plan = plan_paper(PARAMS, "phoenix14t")
+    row = plan.rows["phoenix14t-sign2glosstext-sltr"]
+    assert (row.system, row.baseline) == (YARDSTICK, "phoenix14t-sign2text-sltr")
+    alike = plan_paper(PARAMS, "phoenix14t", Only(systems=(YARDSTICK,), decoders=("sltr",)))
+    assert list(alike.rows) == ["phoenix14t-sign2glosstext-sltr"] and not alike.missing
+    assert not any(
+        row.system == YARDSTICK for row in plan_paper(PARAMS, "phoenix14t", Only(("sign2text",))).rows.values()
+    )
+    params = alone("phoenix14t")
+    del params["phoenix14t"]["systems"][YARDSTICK]
+    plan = plan_paper(params, "phoenix14t")
+    systems = [row.system for row in plan.rows.values()] + [system for system, _, _ in plan.missing]
+    assert YARDSTICK not in systems  # no cell of the paper, so nothing is missing
+    with pytest.raises(ConfigError, match=f"can be run: phoenix14t.systems has no `{YARDSTICK}`: add it"):
+        plan_paper(params, "phoenix14t", Only(systems=(YARDSTICK,)))
+
+
+@pytest.mark.parametrize("dataset", TEACHERS)
+def test_without_videos_the_ceilings_are_planned_and_every_system_is_named(dataset: str, workspace: Path) -> None:
+    params = alone(dataset)
+    params[dataset]["corpus"]["options"]["text_only"] = True
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    plan = plan_paper(params, dataset)
+    assert not plan.rows
+    assert set(plan.sem2text) == {f"{dataset}-{t}-{d}" for t in TEACHERS[dataset] for d in DECODERS}
+    assert set(plan.targets) == {f"{dataset}-{teacher}" for teacher in TEACHERS[dataset]}
+    whole = plan_paper(PARAMS, dataset)
+    assert set(plan.missing) == (cells(whole) | set(whole.missing)) - cells(plan)
+    (line,) = [line for line in plan.not_run() if "text_only is true, and no row is trained without videos" in line]
+    assert all(f"sign2semtext-{teacher}-mbart" in line for teacher in TEACHERS[dataset])
+    assert plan.command[-1] == "tables"  # DVC makes what the tables need: no frames, no features
+    run = overridden(tuple(plan.overrides))["run"]
+    assert run["rows"] == {} and set(run["sem2text"]) == set(plan.sem2text)
+    with pytest.raises(ConfigError, match=r"can be run: \S+text_only is true, and no row is trained without videos"):
+        plan_paper(params, dataset, Only(systems=("sign2text",)))
+
+
+def test_without_videos_no_video_has_to_be_there(workspace: Path, started: list[list[str]]) -> None:
+    params = alone("how2sign")
+    options = params["how2sign"]["corpus"]["options"]
+    options["text_only"] = True
+    params["how2sign"]["wikipedia"]["source"] = str(workspace / "text.txt")
+    (workspace / "text.txt").touch()
+    plan = plan_paper(params, "how2sign")
+    with pytest.raises(DataError, match=r"data/raw/how2sign: no such folder"):
+        run_paper(plan, params)
+    Path("data/raw/how2sign").mkdir(parents=True)
+    for name in options["annotation"].values():
+        Path("data/raw", name.removeprefix("raw:")).touch()
+    run_paper(plan, params)
+    assert started
 
 
 @pytest.mark.parametrize(
@@ -205,7 +261,6 @@ def test_a_wrong_choice_is_one_clear_line(
             "own",
             "adapter is `own`, so what it reads is not PHOENIX-2014T; take phoenix14t or phoenix14t_pami0",
         ),
-        ("text_only", True, "phoenix14t.corpus.options.text_only: no row is trained without videos"),
     ],
 )
 def test_a_section_that_cannot_give_the_tables_is_refused(key: str, value: Any, message: str) -> None:

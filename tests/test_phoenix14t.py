@@ -1,6 +1,8 @@
 """PHOENIX-2014T as the publisher ships it: columns, quotes, folders of frames; and the figures the field knows."""
 
+import logging
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from slt.config.data import CorpusConfig, FramesConfig
-from slt.corpora import Reading, read_corpus, report
+from slt.corpora import Reading, phoenix14t, read_corpus, report
 from slt.corpora.phoenix14t import read_annotation, read_counts, with_stop
 from slt.errors import ConfigError, DataError
 from slt.frames import make_frames
@@ -31,10 +33,18 @@ def row(name: str, text: str = "am  tag regnet es", orth: str = "TAG REGEN", sig
 
 
 def write_frames(folder: Path, count: int, width: int = 21, height: int = 26) -> None:
+    """Frames of a look of their own in each folder."""
     folder.mkdir(parents=True)
     for i in range(count):
-        picture = np.full((height, width, 3), (i * 20) % 256, np.uint8)
+        picture = np.full((height, width, 3), (i * 20 + zlib.crc32(folder.name.encode())) % 256, np.uint8)
         assert cv2.imwrite(str(folder / f"images{i + 1:04d}.png"), picture)
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no more than the fixture had been released."""
+    monkeypatch.setattr(phoenix14t, "RELEASED", {"train": 3, "dev": 1, "test": 1})
+    monkeypatch.setattr(phoenix14t, "RELEASED_FRAMES", {"train": 12, "dev": 3, "test": 3})
 
 
 @pytest.fixture
@@ -85,7 +95,10 @@ def test_the_publishers_layout(release: Path) -> None:
         "folders_without_annotation": 0,
         "gaps_in_frame_numbers": {"clips": 0, "first": []},
         "rows_other_than_released": {"train": 3, "dev": 1, "test": 1},
+        "frames_other_than_released": {"train": 12, "dev": 3, "test": 3},
         "text_only": False,
+        "warning": "not the whole of PHOENIX-2014T as released: 3 train rows where 7,096 were released, "
+        "1 dev rows where 519 were released, 1 test rows where 642 were released",
     }
     train, dev = findings["splits"]["train"], findings["splits"]["dev"]
     keys = ("gloss_types", "singletons", "types", "frames")
@@ -343,3 +356,89 @@ def test_a_rendered_corpus_is_labelled_and_a_half_rendered_one_refused(release: 
     write_json(release / "REHEARSAL.json", {"note": "drawn, not filmed", "complete": False})
     with pytest.raises(DataError, match="rendered in part"):
         read(release)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "Expecting value"),
+        (b'{"note": "drawn", "compl', "Unterminated string"),
+        (b"\xff\xfe", "can't decode"),
+        (b"[]", "a list, expected an object"),
+        (b"{}", "`complete` is not true or false"),
+        (b'{"note": "drawn", "complete": "false"}', "`complete` is not true or false"),
+        (b'{"complete": true}', "no text under `note`"),
+        (b'{"note": " ", "complete": true}', "no text under `note`"),
+        (None, "Is a directory"),
+    ],
+)
+def test_a_damaged_marker_never_leads_to_its_own_removal(release: Path, content: bytes | None, why: str) -> None:
+    marker = release / "REHEARSAL.json"
+    marker.mkdir() if content is None else marker.write_bytes(content)
+    with pytest.raises(DataError, match=f"REHEARSAL.json: damaged .*{why}") as caught:
+        read(release)
+    assert f"remove the whole folder {release}, not this file alone, and render it again" in str(caught.value)
+
+
+def test_a_marker_that_leads_nowhere_is_no_missing_marker(release: Path) -> None:
+    (release / "REHEARSAL.json").symlink_to(release / "gone")
+    with pytest.raises(DataError, match=r"REHEARSAL\.json: damaged"):
+        read(release)
+
+
+def test_the_whole_release_is_read_without_a_warning(
+    release: Path, whole: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "warning" not in read(release).notes
+    assert "warning" not in read(release, text_only=True).notes
+    assert not [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("lost", ["images0003.png", "images0005.png"], ids=["in the middle", "the last"])
+def test_a_lost_frame_is_warned_of_and_keeps_the_corpus_from_being_compared(
+    release: Path, whole: None, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    (frames_of(release, "train", NAMES["train"][2]) / lost).unlink()
+    notes = read(release).notes
+    assert notes["frames_other_than_released"] == {"train": 11}
+    why = "not the whole of PHOENIX-2014T as released: 11 train frames where 12 were released"
+    assert notes["warning"] == why  # which tables take for a reason not to compare
+    assert f"phoenix14t.corpus: {why}; unpack it again" in caplog.text
+    gap = f"phoenix14t.corpus: 1 clips have gaps in their frames' numbers: `{NAMES['train'][2]}`; frames are missing"
+    assert (gap in caplog.text) == (lost == "images0003.png")
+
+
+@pytest.mark.parametrize("text_only", [False, True])
+def test_a_train_split_cut_short_is_warned_of_and_keeps_the_corpus_from_being_compared(
+    release: Path, whole: None, caplog: pytest.LogCaptureFixture, text_only: bool
+) -> None:
+    annotation(release, "train").write_text(HEADER + row(NAMES["train"][0]) + row(NAMES["train"][1]), encoding="utf-8")
+    why = "not the whole of PHOENIX-2014T as released: 2 train rows where 3 were released"
+    assert read(release, text_only=text_only).notes["warning"] == why
+    assert why in caplog.text
+
+
+def test_a_dropped_clip_keeps_the_corpus_from_being_compared(release: Path, whole: None) -> None:
+    shutil.rmtree(frames_of(release, "train", NAMES["train"][0]))
+    assert read(release).notes["warning"].endswith("as released: 1 train clips dropped")
+
+
+def test_a_rehearsal_of_a_part_says_no_more_than_that_it_is_one(
+    release: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_json(release / "REHEARSAL.json", {"note": "drawn, not filmed", "complete": True})
+    assert read(release).notes["warning"] == "drawn, not filmed"
+    assert "released" not in caplog.text
+
+
+@pytest.mark.parametrize("first", [1, 0], ids=["same numbers", "other numbers"])
+def test_the_same_images_under_other_names_in_train_and_test_are_refused(release: Path, first: int) -> None:
+    source, copy = (frames_of(release, split, NAMES[split][0]) for split in ("train", "test"))
+    for path in copy.iterdir():
+        path.unlink()
+    for number, path in enumerate(sorted(source.iterdir()), first):
+        shutil.copyfile(path, copy / f"images{number:04d}.png")
+    assert len(read(release).clips) == 5
+    message = rf"clip `{NAMES['test'][0]}` of test shows the same images as clip `{NAMES['train'][0]}` of train: scores"
+    with pytest.raises(DataError, match=message):
+        read(release, hash_media=True)

@@ -48,7 +48,7 @@ def record(split: str, i: int, **changes: Any) -> dict[str, Any]:
         "signer": "Signer04",
         "gloss": "MORGEN REGEN ",
         "text": "morgen regnet es .",
-        "sign": sign(3 + i, i),
+        "sign": sign(3 + i, i + 100 * SPLITS.index(split)),
         "num_frames": 3 + i,
     }
     return {**known, **changes}
@@ -291,6 +291,32 @@ def test_known_artefacts_are_told_apart(raw: Path, monkeypatch: pytest.MonkeyPat
         file.truncate(1_449_330_684)  # a hole; only its size counts
     monkeypatch.setattr(phoenix14t_pami0, "file_sha256", lambda path: "1" * 64)
     assert "lavinal712/slt" in describe(raw / "mirror", "train")["artefact"]
+
+
+def test_features_that_are_not_the_official_ones_are_warned_of_and_named_in_the_data_report(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warnings() -> list[str]:
+        return [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
+
+    files = read().notes["files"]
+    for file in files:
+        monkeypatch.setitem(phoenix14t_pami0.OFFICIAL, file["split"], (file["bytes"], file["sha256"][:12]))
+    caplog.clear()
+    assert "warning" not in read().notes and not warnings()
+    write(raw / "phoenix14t.pami0.dev", [record("dev", 0), record("dev", 1, text="anders .")])
+    size = (raw / "phoenix14t.pami0.dev").stat().st_size
+    monkeypatch.setitem(phoenix14t_pami0.MIRROR, size, "the mirror of someone")
+    why = "not PHOENIX-2014T as its authors give its features: phoenix14t.pami0.dev is the mirror of someone"
+    assert read().notes["warning"] == why  # which tables take for a reason not to compare
+    assert warnings() == [f"phoenix14t.corpus: {why}; github.com/neccam/nslt issue 38 says where its files are"]
+
+
+def test_equal_features_under_other_names_in_train_and_test_are_refused(raw: Path) -> None:
+    write(raw / "phoenix14t.pami0.test", [record("test", 0, sign=sign(5, 2))])
+    message = r"pami0\.test: clip `\S+-test0` of test has the same features as clip `\S+-train2` of train: scores would"
+    with pytest.raises(DataError, match=message):
+        read()
 
 
 def test_shards_hold_the_features_in_the_backbones_layout(manifest: Path) -> None:

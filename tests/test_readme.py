@@ -12,6 +12,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
+import slt
 from slt.cli import main
 from slt.config.base import lookup, read_params
 from slt.config.schema import check
@@ -25,6 +26,14 @@ EXPERIMENTS = [command for command in COMMANDS if command.startswith("slt experi
 EXPERIMENTS += re.findall(r"`(slt experiment [^`]*--dataset[^`]*)`", (ROOT / "docs/languages.md").read_text())
 EXPERIMENT_TARGETS = re.findall(r"^([\w-]+): env\n(?:\t.*\n)*?\t.*(?:exp run|\(call )", MAKEFILE, re.M)
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_every_module_has_its_place_on_the_map() -> None:
+    named = set(re.findall(r"[\w/]+", slt.__doc__ or ""))
+    there = {path.stem for path in (ROOT / "slt").glob("*.py")} | {
+        f"{path.parent.name}/" for path in (ROOT / "slt").glob("*/__init__.py")
+    }
+    assert there - {"__init__"} <= named
 
 
 def test_make_targets_exist() -> None:

@@ -200,6 +200,19 @@ def test_a_folder_of_other_settings_is_refused(annotation: Path, tmp_path: Path,
         rehearse(annotation, tmp_path / "out", counts, frames, look, workers=1)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("{", "Expecting property name"), ("[]", "a list"), ('{"note": "x", "complete": true}', "no `settings`")],
+)
+def test_a_folder_with_a_damaged_marker_is_rendered_anew_or_not_at_all(
+    annotation: Path, tmp_path: Path, content: str, why: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARKER).write_text(content)
+    with pytest.raises(DataError, match=rf"REHEARSAL.json: damaged .*{why}.*remove the whole folder \S+out"):
+        rehearse(annotation, tmp_path / "out", look=SMALL, workers=1)
+
+
 def test_a_folder_of_something_else_is_refused(annotation: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there are files in it, but no REHEARSAL\.json"):
         rehearse(annotation, tmp_path, look=SMALL, workers=1)

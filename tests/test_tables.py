@@ -28,7 +28,7 @@ from slt.evaluations import (
 )
 from slt.manifest import Clip
 from slt.metrics import BLEU_13A
-from slt.plots import write_plots
+from slt.plots import bleu_by_length, bleu_length_figure, write_plots
 from slt.reports import dataset_markdown
 from slt.scoring import score_folder
 from slt.store import write_json
@@ -346,6 +346,18 @@ def test_a_removed_row_leaves_tables_and_plots(run: RunConfig) -> None:
     assert set(json.loads(Path("metrics/summary.json").read_text())) == {"a-text", "ceiling"}
     assert "b-pipeline" not in Path("metrics/plots/training.csv").read_text()
     assert not Path("metrics/plots/sem_map_demo.png").exists()
+
+
+def test_a_handful_of_clips_has_a_point_without_an_interval(run: RunConfig) -> None:
+    results = collect(run)
+    for row in results[0].rows.values():
+        row.scores["diagnostics"]["test"]["bleu_by_length"]["8–11"]["bleu"]["n"] = 9
+    for _, _, words, n, bleu, low, high in bleu_by_length(results):
+        assert bleu and (low, high) == ("", "") if words == "8–11" else float(low) < float(high) and n >= 10
+    (panel,) = bleu_length_figure(results).axes
+    for points, _, (bars,) in panel.containers:
+        assert len(points.get_xdata()) == 4
+        assert sum(np.isfinite(segment).all() and len(segment) == 2 for segment in bars.get_segments()) == 3
 
 
 def test_a_dataset_without_rows_has_tables_too(run: RunConfig) -> None:

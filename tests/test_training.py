@@ -13,6 +13,8 @@ import pytest
 import torch
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import _bootstrap_resample
+from test_gloss import STILL
+from test_gloss import phase as finetune
 from torch import Tensor, nn
 
 from slt.config.train import TrainingConfig
@@ -218,3 +220,42 @@ def test_the_run_log_counts_every_step_of_every_attempt(tmp_path: Path) -> None:
     entries = [json.loads(line) for line in (tmp_path / "run-log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries] == list(range(1, 13))
     assert {entry["key"] for entry in entries} == {"key"} and {entry["process"] for entry in entries} == {os.getpid()}
+
+
+def test_compiled_layers_train_as_they_do_one_operation_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, used = torch.compile, set[bool]()
+
+    def traced(forward: Any, *, dynamic: bool, options: dict[str, bool]) -> Any:  # without the minutes of a compiler
+        assert dynamic and options == {"fallback_random": True}
+        compiled = whole(forward, dynamic=dynamic, backend="eager")
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            used.add(torch.is_grad_enabled())
+            return compiled(*args, **kwargs)
+
+        return noted
+
+    def trained(compiles: str) -> dict[str, Tensor]:
+        monkeypatch.setenv("SLT_COMPILE", compiles)
+        learner = finetune(STILL, 4)
+        for module in learner.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.1
+            elif isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.1
+        before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+        train(learner, learner.config.training, 1, tmp_path / compiles)
+        after = learner.model.state_dict()
+        assert any(not torch.equal(before[name], after[name]) for name in before)
+        return after
+
+    monkeypatch.setattr(torch, "compile", traced)
+    plain = trained("0")
+    assert not used
+    compiled = trained("1")
+    assert used == {True}, "validation, which has no gradient, runs as ever"
+    assert compiled.keys() == plain.keys()
+    for name, value in plain.items():
+        assert torch.allclose(compiled[name], value, atol=1e-5), name

@@ -1,7 +1,7 @@
 """A model of one corpus on another's clips: whose clips, whose sentences, whose space, and what must be the same."""
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from test_models import IDS
 
 from slt import paths
@@ -18,6 +19,7 @@ from slt.decoding import Search, encode_clips, translate
 from slt.errors import DataError
 from slt.experiments import Trial
 from slt.experiments_transfer import transfer_folders, transferred
+from slt.experiments_unseen import check_unseen, check_workspace
 from slt.manifest import SPLITS, Clip, read_manifest, write_manifest
 from slt.model_folder import load_model
 from slt.models.sign_encoder import random_transformer
@@ -119,9 +121,60 @@ def test_the_models_words_and_sems_for_the_other_corpus_clips(root: Path) -> Non
     assert not np.allclose(found.sems.true, spaces["b"].space.apply(raw), atol=0.1)
     # what was seen in training is told by the corpus that was trained on
     assert [r.reference_in_train for r in records] == [True, *[False] * 5]
+    assert found.info.provenance["gloss_supervision"] is False
     assert found.info.provenance["trained_on"] == "a" and found.info.training["steps"] == 3
     assert "recall_at_1" in found.scores["diagnostics"]["test"]["retrieval"]
     assert len(found.select("dev", "model")) == 4
+
+
+def change_train(root: Path, **fields: Any) -> None:
+    """A train clip of `a` that is something else, under the name it has."""
+    path = root / paths.corpus_dir("a") / "manifest.parquet"
+    clips = [replace(clip, **fields) if clip.id == "a-train-3" else clip for clip in read_manifest(path)]
+    write_manifest(path, clips, {"gloss_free": True})
+
+
+def test_a_tested_clip_that_the_other_corpus_trained_on_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_train(root, features=str(root / "npy" / "b-test-2.npy"))
+    message = "1 dev and test clips of b are train clips of a, the first `b-test-2`, there `a-train-3`"
+    with pytest.raises(DataError, match=message):
+        transferred(TRIAL, params(), root)
+    # before anything is trained, where the workspace has both corpora
+    monkeypatch.chdir(root)
+    (root / "params.yaml").write_text(yaml.safe_dump(params()))
+    with pytest.raises(DataError, match=message):
+        check_workspace([TRIAL], params())
+    changed = params()
+    changed["a"]["corpus"]["options"]["seed"] = 7  # not the corpus that lies here
+    check_workspace([TRIAL], changed)
+
+
+@pytest.mark.parametrize(
+    ("tested", "trained", "same"),
+    [
+        ({"video": "raw:x/v.mp4"}, {"video": "raw:x/v.mp4"}, True),
+        ({"video": "raw:x/v.mp4"}, {"video": "raw:y/v.mp4"}, False),
+        ({"fingerprint": "sha256:1"}, {"video": "copy.mp4", "fingerprint": "sha256:1"}, True),
+        ({"fingerprint": "stat:1:2"}, {"video": "copies/v.mp4", "fingerprint": "stat:1:2"}, True),
+        ({"fingerprint": "stat:1:2"}, {"video": "another.mp4", "fingerprint": "stat:1:2"}, False),
+        ({"start": 1.0, "end": 3.0}, {"start": 1.0, "end": 3.0}, True),
+        ({"start": 1.0, "end": 3.0}, {"start": 1.1, "end": 3.2}, True),
+        ({"start": 1.0, "end": 3.0}, {}, True),
+        ({"start": 1.0}, {"start": 0.5}, True),
+        ({"start": 1.0, "end": 3.0}, {"start": 2.98, "end": 6.0}, False),
+        ({"split": "train"}, {}, False),
+    ],
+)
+def test_a_clip_is_known_by_its_stretch_of_video_or_its_content(
+    tested: dict[str, Any], trained: dict[str, Any], same: bool
+) -> None:
+    plain = Clip("x", "test", "en", "mis", "v.mp4", "a text")
+    pair = [replace(plain, **tested)], [replace(plain, id="y", split="train", **trained)]
+    if same:
+        with pytest.raises(DataError, match="the first `x`, there `y`"):
+            check_unseen(TRIAL, *pair)
+    else:
+        check_unseen(TRIAL, *pair)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class FramesConfig:
     quality: int
     """JPEG quality, 1 to 100"""
     clips_per_shard: int
+    """clips in a file of frames or features; a stopped run goes on from the files that are whole"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -62,6 +63,7 @@ class FeaturesConfig:
     batch: int
     """frames per forward pass, formed inside a shard so that bytes do not depend on who computes which shard"""
     precision: Literal["float32", "bfloat16"]
+    """of the forward pass; bfloat16 is faster on most GPUs, with two to three digits. Features are stored in float16"""
     gloss_free: bool
     """whether the backbone's training never saw gloss; carried to every table row"""
 
@@ -101,7 +103,9 @@ class WikipediaConfig:
     max_sentences: int
     """stop after this many kept sentences of a language"""
     min_words: int
+    """shorter sentences are left out; a word is what stands between spaces and has a letter or a digit in it"""
     max_words: int
+    """longer sentences are left out"""
     lowercase: bool
     """PHOENIX text is lower-case, so its Wikipedia text must be"""
     dev_sentences: int

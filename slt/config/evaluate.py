@@ -15,6 +15,8 @@ class IntervalConfig:
     """of every interval; sacrebleu's command line knows 0.95 only"""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}: no seed is below 0")
         if not 0 < self.confidence < 1:
             raise ValueError("confidence must lie between 0 and 1, as in 0.95")
         if self.resamples * (1 - self.confidence) / 2 < 1 - 1e-9:

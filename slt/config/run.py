@@ -1,4 +1,4 @@
-"""The `run:` section: what is built, and the check that every row's upstream is built too."""
+"""The `run:` section: what is built, and the check that every row's upstream is listed there, too."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,9 @@ class TargetsRun:
     """A (dataset, teacher) pair: one wikipedia, one targets and one sign2sem stage."""
 
     dataset: str
+    """one of ``run.datasets``"""
     teacher: str
+    """an entry of the dataset's ``teachers``"""
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,11 @@ class Sem2textRun:
     """A (dataset, teacher, decoder) triple: one sem2text stage."""
 
     dataset: str
+    """one of ``run.datasets``"""
     teacher: str
+    """an entry of the dataset's ``teachers``; the pair must stand in ``run.targets``"""
     decoder: str
+    """an entry of the dataset's ``decoders``"""
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,33 @@ class Row:
     """A row of the results table: one finetune and one evaluate stage."""
 
     dataset: str
+    """one of ``run.datasets``"""
     system: str
+    """an entry of the dataset's ``systems``: what the decoder reads, which losses train it, and how it starts"""
     teacher: str
+    """an entry of the dataset's ``teachers``; its sign2sem gives the encoder's sizes and, by ``start``, its weights"""
     decoder: str
+    """an entry of the dataset's ``decoders``; with the teacher it names the entry of ``run.sem2text`` whose model gives
+    the decoder and its vocabulary"""
     seed: int
+    """of finetune (untrained weights, order of clips, augmentation, dropout) and of evaluate's control that gives each
+    clip another's features; sign2sem and sem2text have seeds of their own"""
     baseline: str | None
     """the row that this one is compared with, on the same draws"""
 
 
 @dataclass(frozen=True)
 class RunConfig:
+    """What is built of all that the dataset sections describe."""
+
     datasets: tuple[str, ...]
+    """dataset sections of params.yaml: one corpus, one frames and one features stage each"""
     targets: dict[str, TargetsRun]
+    """by the name ``<dataset>-<teacher>``"""
     sem2text: dict[str, Sem2textRun]
+    """by the name ``<dataset>-<teacher>-<decoder>``"""
     rows: dict[str, Row]
+    """by a name of your choice, under which the tables show the row"""
 
 
 def read_run(params: dict[str, object]) -> RunConfig:

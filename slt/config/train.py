@@ -33,6 +33,7 @@ class TrainingConfig:
     schedule: Literal["constant", "linear", "cosine"]
     """what the rate does after warm-up; linear and cosine reach zero at max_steps"""
     warmup_steps: int
+    """optimiser steps in which the rate rises linearly to ``lr``; 0: none; fewer than max_steps"""
     max_steps: int
     """optimiser steps at most, the same for every row of a table"""
     micro_batch: int
@@ -50,6 +51,7 @@ class TrainingConfig:
     label_smoothing: float
     """of the text loss"""
     precision: Literal["float32", "bfloat16"]
+    """of the forward pass; bfloat16 is faster on most GPUs; weights, gradients and the optimiser stay in float32"""
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "micro_batch", "accumulate", "validate_every"):
@@ -68,8 +70,11 @@ class TrainedTeacherConfig:
     layers: int
     """of the sentence encoder; its width is the teacher's `size`"""
     heads: int
+    """attention heads of each layer, in encoder and decoder; a divisor of the teacher's ``size``"""
     ffn: int
+    """width of each layer's feed-forward part, in encoder and decoder"""
     dropout: float
+    """of hidden states and attention, in encoder and decoder"""
     vocabulary: int
     """size of the byte-level BPE vocabulary, learnt on the share of the text"""
     max_tokens: int
@@ -79,7 +84,9 @@ class TrainedTeacherConfig:
     decoder_layers: int
     """of the decoder that has to write the whole sentence from the embedding alone, and then is thrown away"""
     training: TrainingConfig
+    """micro_batch counts tokens; the weights with the best mean log-probability of a dev token are kept"""
     seed: int
+    """of weights, order of sentences, deleted tokens and dropout"""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -95,6 +102,7 @@ class AugmentConfig:
     speed_min: float
     """the clip is resampled in time by a factor drawn from [speed_min, speed_max] (0.5 drops every second frame)"""
     speed_max: float
+    """the largest factor: 1.2 lengthens a clip by up to a fifth, by showing frames twice"""
     drop: float
     """up to this fraction of the frames is dropped at random (the authors zero up to half: 5 % × copy number)"""
     noise: float
@@ -112,11 +120,18 @@ class EncoderConfig:
     """The sign encoder. ``sbert`` takes the teacher's own Transformer (layers, width, heads are then the teacher's)."""
 
     init: Literal["random", "sbert"]
+    """random: an untrained BERT of the sizes below; sbert: the teacher's Transformer and its weights, less its word
+    embeddings"""
     layers: int
+    """Transformer layers"""
     width: int
+    """size of a frame's state"""
     heads: int
+    """attention heads of each layer; a divisor of ``width``"""
     ffn: int
+    """width of each layer's feed-forward part"""
     dropout: float
+    """of hidden states and attention, for either ``init``"""
     positions: int
     """length of the position table; longer clips are uniformly sub-sampled, and counted"""
 
@@ -126,11 +141,17 @@ class Sign2semConfig:
     """Phase 1: features to SEM."""
 
     encoder: EncoderConfig
+    """what is trained; finetune takes it over"""
     loss: Literal["mse", "cosine", "siamese"]
-    """siamese is the form in the authors' code; it leaves the vectors in a rotated space"""
+    """distance of predicted to target SEMs, in finetune too. mse: mean squared difference per dimension; cosine:
+    1 - cos; siamese: squared difference of the cosines between the clips of a micro-batch, the form in the authors'
+    code, which leaves the vectors in a rotated space"""
     augment: AugmentConfig
+    """of train clips in this phase; finetune has its own"""
     training: TrainingConfig
+    """micro_batch counts frames; the weights with the best Spearman correlation on dev are kept"""
     seed: int
+    """of untrained weights, order of clips, augmentation and dropout"""
 
 
 @dataclass(frozen=True)
@@ -138,10 +159,15 @@ class DecoderConfig:
     """A text decoder from scratch with cross-attention on a given memory, and its vocabulary."""
 
     layers: int
+    """Transformer layers"""
     width: int
+    """size of a token's embedding and hidden state, and of a memory position"""
     heads: int
+    """attention heads of each layer; a divisor of ``width``"""
     ffn: int
+    """width of each layer's feed-forward part"""
     dropout: float
+    """of hidden states and attention"""
     vocabulary: int
     """size of the byte-level BPE vocabulary, learnt on the training text"""
     max_tokens: int
@@ -215,7 +241,9 @@ class Sem2textConfig:
     sem_noise: float
     """standard deviation of Gaussian noise on the input SEM (1.0 is the targets' own root mean square)"""
     training: TrainingConfig
+    """micro_batch counts tokens; the weights with the best greedy BLEU on the sentences of ``select_on`` are kept"""
     seed: int
+    """of untrained weights, order of sentences, noise and dropout"""
     monolingual: float = 1.0
     """share of the monolingual training sentences, chosen by their hash, so that a smaller share is part of a larger
     one; the held-out sentences stay the same"""
@@ -235,11 +263,13 @@ class SystemConfig:
     memory: Literal["frames", "sem", "sem+frames"]
     """what the decoder attends to"""
     text_weight: float
+    """of the text loss: cross-entropy per token of the sentence; must be above 0"""
     sem_weight: float
+    """of the SEM loss, ``sign2sem.loss`` per clip, beside the text loss; 0: none in this phase"""
     start: Literal["scratch", "pretrained"]
-    """pretrained: sign2sem and sem2text weights; scratch: neither of them. What the decoder entry itself brings is no
-    part of this choice: with a pretrained decoder, scratch starts from its published weights, so that the two
-    starts differ in sentence embedding supervision alone; with one from scratch only the vocabulary is shared"""
+    """pretrained: from the weights of sign2sem and sem2text; scratch: without these two phases, of which only the sizes
+    and the vocabulary are taken. A decoder with ``pretrained:`` weights starts from its published weights either way,
+    so that the two starts differ in sentence embedding supervision alone"""
     gloss_weight: float = 0.0
     """of the CTC loss on the glosses, read from the encoder's states; above 0 every train clip needs its glosses"""
 
@@ -255,4 +285,7 @@ class FinetuneConfig:
     """Phase 3: end to end, the same budget for every row."""
 
     augment: AugmentConfig
+    """of train clips in this phase; sign2sem has its own"""
     training: TrainingConfig
+    """micro_batch counts frames; the weights with the best greedy BLEU on dev are kept. What the decoder entry
+    sets in its own ``training`` goes first"""

@@ -5,10 +5,13 @@ the publisher's annotation in the publisher's layout and returns clips plus what
 write media below ``out / "raw"`` if the corpus is generated.
 """
 
+import functools
 import importlib
 import logging
+import math
+import os
 import pkgutil
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -17,10 +20,15 @@ from typing import Any
 from slt.config.data import CorpusConfig
 from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS, Clip
+from slt.media import NAMED as MOST_NAMED
+from slt.media import Intervals
+from slt.paths import resolve
 
 log = logging.getLogger("slt.corpora")
 
 NAMED = 3  # clips that a line names
+OVERLAPS = "overlaps_between_splits"
+TOUCHING = 1e-6  # seconds: times that were computed differ by less where one clip ends and the next begins
 
 
 @dataclass
@@ -59,30 +67,105 @@ def check_name(name: str, where: str) -> None:
         raise DataError(f"{where} `{name}` leads out of the folder of clips; correct the annotation")
 
 
-class Shown:
+class ClipsInTwoSplits:
     """Finds clips that show the same in two splits: scores on such a clip would be meaningless.
 
-    A file is known by its path, ``by_content`` by its hash, so that a copy under another name is the same.
+    A file is known by where it lies, ``by_content`` by its hash, so that a copy under another name is the same. Two
+    stretches of a video are taken for the same when they share more than half of the shorter one; what shares less,
+    as neighbours do that were cut with a margin, is only counted, see :meth:`notes`.
     """
 
     def __init__(self, by_content: bool) -> None:
         self.by_content = by_content
-        self.clips: dict[tuple[Any, ...], Clip] = {}  # the first that shows it
+        self.clips: dict[tuple[Any, ...], dict[str, Clip]] = defaultdict(dict)  # per split the first that shows it
+        self.cuts: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))  # per video and split
+        self.overlaps: dict[tuple[str, str], float] = {}  # seconds that two clips share, at most half of the shorter
+        self.headers = Intervals()
+        self.folder = functools.cache(os.path.realpath)  # of one folder, not of each of its files: those are many
 
     def elsewhere(self, clip: Clip, *known: tuple[Any, ...]) -> Clip | None:
         """An earlier clip of another split with the same stretch of video, the same features, or one of ``known``.
 
         ``known`` is what else tells that two clips are one, such as its name in the release.
         """
-        others = [self.clips.setdefault(shown, clip) for shown in (*known, *self._media(clip))]
-        return next((other for other in others if other.split != clip.split), None)
+        other = self.find(clip, *known)
+        self.add(clip, *known)
+        return other
 
-    def _media(self, clip: Clip) -> list[tuple[Any, ...]]:
+    def find(self, clip: Clip, *known: tuple[Any, ...]) -> Clip | None:
+        """What :meth:`elsewhere` finds, without adding the clip to those that later ones are held against."""
+        names = self._names(clip)
+        for shown in (*known, ("features", names.get(clip.features or ""))):
+            for split, other in self.clips.get(shown, {}).items():
+                if split != clip.split:
+                    return other
+        for split, others in self.cuts.get(names.get(clip.video, ""), {}).items():
+            for other in others if split != clip.split else ():
+                shared, shorter = self._shared(clip, other)
+                if shared > shorter / 2 or math.isinf(shared):
+                    return other
+                if shared > TOUCHING:
+                    self.overlaps[other.id, clip.id] = shared
+        return None
+
+    def add(self, clip: Clip, *known: tuple[Any, ...]) -> None:
+        """Later clips are held against this one."""
+        names = self._names(clip)
+        features = [("features", names[clip.features])] if clip.features else []
+        for shown in (*known, *features):
+            self.clips[shown].setdefault(clip.split, clip)
+        if clip.video:
+            self.cuts[names[clip.video]][clip.split].append(clip)
+
+    def says(self, clip: Clip, other: Clip) -> str:
+        """How a clip is like the one that :meth:`find` found, the beginning of a message."""
+        part = self.in_part(clip, other)
+        if part is None:
+            return f"clip `{clip.id}` of {clip.split} is clip `{other.id}` of {other.split}: the same media"
+        return f"clip `{clip.id}` of {clip.split} shares with clip `{other.id}` of {other.split} {part}"
+
+    def in_part(self, clip: Clip, other: Clip) -> str | None:
+        """What two clips share that :meth:`find` found, for a message, where it is not all of both."""
+        video = self._names(clip).get(clip.video)
+        if video is None or video != self._names(other).get(other.video):
+            return None
+        stretches = self._stretch(clip), self._stretch(other)
+        if stretches[0] == stretches[1]:
+            return None
+        shared, _ = self._shared(clip, other)
+        much = f"{shared:.6g} s" if math.isfinite(shared) else "most"
+        ends = [f"{start:.6g} to {f'{end:.6g} s' if math.isfinite(end) else 'its end'}" for start, end in stretches]
+        return f"{much} of one video, in which they are {' and '.join(ends)}"
+
+    def notes(self) -> dict[str, Any]:
+        """For the data report: pairs of clips in two splits that share a smaller part of their video, if any."""
+        if not self.overlaps:
+            return {}
+        first = [f"`{one}` and `{two}`: {seconds:.3g} s" for (one, two), seconds in self.overlaps.items()]
+        return {OVERLAPS: {"pairs": len(first), "first": first[:MOST_NAMED]}}
+
+    def _names(self, clip: Clip) -> dict[str, str]:
+        """What the clip's files are known by."""
         files = [file for file in (clip.video, clip.features) if file]
-        names = (clip.fingerprint or "").split() if self.by_content else files
-        named = dict(zip(files, names, strict=True))
-        video = [("video", named[clip.video], clip.start, clip.end)] if clip.video else []
-        return [*video, ("features", named[clip.features])] if clip.features else [*video]
+        if self.by_content:
+            return dict(zip(files, (clip.fingerprint or "").split(), strict=True))
+        paths = map(resolve, files)
+        return {file: str(Path(self.folder(path.parent), path.name)) for file, path in zip(files, paths, strict=True)}
+
+    def _stretch(self, clip: Clip) -> tuple[float, float]:
+        """Start and end in the video, seconds: of a whole video too, however the annotation writes that."""
+        if clip.end is not None:
+            return clip.start or 0.0, clip.end
+        try:
+            length = self.headers.header(resolve(clip.video)).seconds
+        except DataError:  # a folder of images, or one that the stage `frames` will name
+            length = None
+        return clip.start or 0.0, math.inf if length is None else length
+
+    def _shared(self, clip: Clip, other: Clip) -> tuple[float, float]:
+        """Seconds that two clips of one video share, and the length of the shorter."""
+        (start, end), (first, last) = self._stretch(clip), self._stretch(other)
+        return min(end, last) - max(start, first), min(end - start, last - first)
 
 
 def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
@@ -95,6 +178,7 @@ def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:
     """
     _check_ids(reading, config)
     _warn_of_short_videos(reading)
+    _warn_of_overlaps(reading)
     train_texts = {clip.text for clip in reading.clips if clip.split == "train"}
     train_words = {word for text in train_texts for word in text.split()}
     splits = {}
@@ -176,4 +260,17 @@ def _warn_of_short_videos(reading: Reading) -> None:
             reading.section,
             clamped["clips"],
             ", ".join(f"`{name}`" for name in clamped["first"][:NAMED]) + (" …" if clamped["clips"] > NAMED else ""),
+        )
+
+
+def _warn_of_overlaps(reading: Reading) -> None:
+    """One line for the clips of two splits that share a little of their video, which the report only counts."""
+    overlaps = reading.notes.get(OVERLAPS)
+    if overlaps:
+        log.warning(
+            "%s: %d pairs of clips in two splits share up to half of the shorter one: %s; cut them apart, or keep each "
+            "video in one split, lest scores gain by it",
+            reading.section,
+            overlaps["pairs"],
+            "; ".join(overlaps["first"][:NAMED]) + (" …" if overlaps["pairs"] > NAMED else ""),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from slt.annotation import read_table
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, Shown, check_name
+from slt.corpora import ClipsInTwoSplits, Reading, check_name
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.media import Intervals, identify, parse_seconds
@@ -111,12 +111,12 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     Rows without text or media file, repeated ids, and intervals that their video does not have are dropped with their
     reason; ends past the end of the video are clamped to it and counted. Raises DataError for a missing annotation
     file or folder, an empty file, missing columns, a row with a stray quote or separator, a name that leads out of
-    its folder, or a clip that stands in two splits: by its name, its video and times, or its media.
+    its folder, or a clip that stands in two splits: by its name, its video and times, its media or most of them.
     """
     options = parse(How2SignConfig, config.options, f"{dataset}.corpus.options")
     reading = Reading([])
     mended = 0
-    shown = Shown(options.hash_media)
+    shown = ClipsInTwoSplits(options.hash_media)
     same = 0
     intervals = Intervals()
     content = functools.cache(functools.partial(identify, hash_media=options.hash_media))
@@ -160,7 +160,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             if other is not None:
                 same += 1
                 if not options.allow_same_clips_in_splits:
-                    raise DataError(_in_two_splits(annotation, clip, other))
+                    raise DataError(_in_two_splits(annotation, clip, other, shown))
             reading.clips.append(clip)
     if "features" in options.sources:
         reading.features = {"gloss_free": bool(options.features_gloss_free)}
@@ -173,7 +173,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             )
     reading.notes |= {"mended_texts": mended, "text_only": options.text_only}
     if "videos" in options.sources:
-        reading.notes |= intervals.notes()
+        reading.notes |= intervals.notes() | shown.notes()
     if options.allow_same_clips_in_splits:
         reading.notes["warning"] = (
             f"{same} clips of dev and test are clips of another split (allow_same_clips_in_splits): scores show only "
@@ -192,10 +192,12 @@ def _release_names(row: Sentence) -> list[tuple[object, ...]]:
     return names
 
 
-def _in_two_splits(annotation: Path, clip: Clip, other: Clip) -> str:
+def _in_two_splits(annotation: Path, clip: Clip, other: Clip, shown: ClipsInTwoSplits) -> str:
     what = f"clip `{clip.id}` stands in both {other.split} and {clip.split}"
     if clip.id != other.id:
         what = f"clip `{clip.id}` of {clip.split} is clip `{other.id}` of {other.split}, the same signing"
+        if shown.in_part(clip, other):
+            what = shown.says(clip, other)
     return (
         f"{annotation}: {what}: scores would be meaningless; correct the annotation, or set "
         "allow_same_clips_in_splits: true to overfit on purpose"
@@ -241,7 +243,7 @@ def read_annotation(path: Path, times: bool = False, quotes: bool = True) -> tup
         )
     sentences, mended = [], 0
     for row in table.rows:
-        name, text, video, start, end, count = (" ".join(row.cells.get(key, "").split()) for key in kept)
+        name, text, video, start, end, count = (row.text(key, numbers=key in (START, END, FRAMES)) for key in kept)
         better = mend(text)
         mended += better != text
         sentences.append(Sentence(name, better, int(count) if count.isdigit() else None, video, start, end))

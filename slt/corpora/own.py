@@ -14,7 +14,7 @@ from typing import Literal
 from slt.annotation import Row, read_table
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, Shown
+from slt.corpora import ClipsInTwoSplits, Reading
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
 from slt.media import Intervals, identify, parse_seconds
@@ -74,8 +74,8 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
 
     Dropped with their reason: rows without id or text, with times that are none or that the video does not have, and
     with missing media files. Raises DataError, naming the line, for what :func:`slt.annotation.read_table` refuses, a
-    missing media folder, an unknown split, a repeated id, a path that leads out of the media folder, and a clip that
-    stands in two splits.
+    missing media folder, an unknown split, a repeated id, a path that leads out of the media folder, a cell of Parquet
+    that is no text, and a clip that stands in two splits, or most of it.
     """
     options = parse(OwnConfig, config.options, f"{dataset}.corpus.options")
     media = resolve(options.media)
@@ -84,7 +84,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     tables = options.manifest if isinstance(options.manifest, dict) else {"": options.manifest}
     reading, reader = Reading([]), _Reader(options, config, media)
     places: dict[str, str] = {}  # of ids
-    shown = Shown(options.hash_media)
+    shown = ClipsInTwoSplits(options.hash_media)
     splits_of: dict[str, set[str]] = defaultdict(set)  # of videos
     for given_split, table in tables.items():
         for split in [given_split] if given_split else SPLITS:
@@ -104,14 +104,14 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             other = shown.elsewhere(clip)
             if other is not None:
                 raise DataError(
-                    f"{row.place}: clip `{name}` of {split} is clip `{other.id}` of {other.split}: the same media, "
-                    "so scores would be meaningless; leave it in one split"
+                    f"{row.place}: {shown.says(clip, other)}, so scores would be meaningless; leave it in one split"
                 )
-            splits_of[clip.video].add(split)
+            if clip.video:
+                splits_of[clip.video].add(split)
             reading.clips.append(clip)
     reading.notes["manifest_sha256"] = {table: file_sha256(resolve(table)) for table in tables.values()}
     reading.notes["videos_in_several_splits"] = sum(len(splits) > 1 for splits in splits_of.values())
-    reading.notes |= reader.intervals.notes()
+    reading.notes |= reader.intervals.notes() | shown.notes()
     return reading
 
 
@@ -139,9 +139,8 @@ class _Reader:
         return found.rows
 
     def text(self, row: Row, name: str) -> str:
-        """A cell as text with single blanks; empty for one that is empty or not there."""
-        value = row.cells.get(self.columns[name])
-        return "" if value is None else " ".join(str(value).split())
+        """A cell as text with single blanks; empty for one that is empty or not there. A name may be a number."""
+        return row.text(self.columns[name], numbers=name not in ("text", "gloss"))
 
     def split(self, row: Row) -> str:
         given = self.text(row, "split")
@@ -201,7 +200,7 @@ class _Reader:
     def file(self, row: Row, name: str) -> str:
         """A media file's path inside the media folder; DataError when it leads out."""
         cell = row.cells.get(self.columns[name])
-        text = "" if cell is None else str(cell).strip()
+        text = str(cell).strip() if self.text(row, name) else ""  # blanks in a path stay as they are
         path = PurePosixPath(text)
         inside = not any(c == "\\" or ord(c) < 32 for c in text)
         if path.is_absolute():
@@ -242,6 +241,8 @@ class _Reader:
 
     def references(self, row: Row) -> tuple[str, ...]:
         """Further translations: a list in Parquet, in text separated by `|`."""
-        cell = row.cells.get(self.columns["references"])
-        parts = cell if isinstance(cell, list) else str(cell or "").split(REFERENCES)
-        return tuple(text for text in (" ".join(str(part or "").split()) for part in parts) if text)
+        column = self.columns["references"]
+        cell = row.cells.get(column)
+        parts = cell if isinstance(cell, list) else row.text(column).split(REFERENCES)
+        texts = (row.as_text(part, column) for part in parts if part is not None)
+        return tuple(text for text in map(str.strip, texts) if text)

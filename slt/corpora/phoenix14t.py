@@ -2,29 +2,36 @@
 
 The release quotes nothing, so quotes in it are text. Its sentences have no final stop; the files that the field
 trains and scores on (neccam/slt's) have one, and a stop missing on one side moves BLEU: it is added, and counted.
+What is not all of the release carries a warning in its data report, and no table compares it with published figures.
 """
 
+import json
+import logging
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slt.annotation import read_lines
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, check_name
+from slt.corpora import NAMED, ClipsInTwoSplits, Reading, check_name
 from slt.errors import DataError
 from slt.images import list_images
 from slt.manifest import SPLITS, Clip
 from slt.paths import resolve
 from slt.stage import progress
-from slt.store import file_sha256, fingerprint, read_json
+from slt.store import file_sha256, fingerprint
+
+log = logging.getLogger("slt.corpora.phoenix14t")
 
 ANNOTATION = "annotations/manual/PHOENIX-2014-T.{split}.corpus.csv"
 FRAMES = "features/fullFrame-210x260px/{split}"
 COLUMNS = ("name", "speaker", "orth", "translation")  # start and end are -1 throughout, video repeats the name
 COUNTS = ("split", "name", "num_frames")
 RELEASED = {"train": 7096, "dev": 519, "test": 642}
+RELEASED_FRAMES = {"train": 827_354, "dev": 55_775, "test": 64_627}  # the sums of num_frames in neccam/slt's annotation
 STOP = " ."
 REHEARSAL = "REHEARSAL.json"  # written by slt.demo.rehearsal; not imported from there: no reader needs a renderer
 SHOWN = 20  # clips that a note names; it counts all of them
@@ -42,7 +49,8 @@ class Phoenix14tConfig:
     """tab-separated file with the columns split, name, num_frames: a folder of another length is dropped; null: as
     many frames as the folder holds"""
     hash_media: bool = False
-    """identify clips by content, not by number, size and time of their images: reads all 0.95 million"""
+    """identify clips by content, not by number, size and time of their images, and refuse one that two splits show:
+    reads all 0.95 million"""
     text_only: bool = False
     """read the annotation alone, for what needs no video: targets, sem2text and its ceiling"""
 
@@ -62,17 +70,21 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
 
     Rows without text or images, repeated ids, and folders of another length than ``frame_counts`` says are dropped
     with their reason. Raises DataError for a missing or odd annotation or folder, a name that leads out of its
-    folder, and a clip that stands in two splits.
+    folder, and a clip that stands in two splits, with ``hash_media`` also under two names. Logs a warning, and keeps it
+    in the notes, when what was read is not all of the release.
     """
     options = parse(Phoenix14tConfig, config.options, f"{dataset}.corpus.options")
     root = resolve(options.root)
-    rehearsal = _rehearsal(root)
+    marker = read_marker(root)
+    if marker is not None and not marker["complete"]:
+        raise DataError(f"{root}: rendered in part; run `python -m slt.demo.rehearsal` with the same options again")
     annotation = {split: read_annotation(root / ANNOTATION.format(split=split)) for split in SPLITS}
     counts = read_counts(resolve(options.frame_counts)) if options.frame_counts else {}
     check_disjoint({split: [row.name for row in rows] for split, rows in annotation.items()}, root)
     reading = Reading([], annotation={split: str(root / ANNOTATION.format(split=split)) for split in SPLITS})
     stops = unannotated = 0
     gaps: list[str] = []
+    shown = ClipsInTwoSplits(options.hash_media)
     for split, rows in annotation.items():
         folder = root / FRAMES.format(split=split)
         if not folder.is_dir() and not options.text_only:
@@ -102,41 +114,97 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 gaps.append(row.name)
             text, added = with_stop(row.text) if options.final_stop else (row.text, False)
             stops += added
-            reading.clips.append(
-                Clip(
-                    id=row.name,
-                    split=split,
-                    language=config.language,
-                    sign_language=config.sign_language,
-                    video=spec,
-                    text=text,
-                    gloss=row.gloss or None,
-                    signer=row.signer or None,
-                    frames=len(images) or None,
-                    fingerprint=_fingerprint(images, options.hash_media) if images else None,
-                )
+            clip = Clip(
+                id=row.name,
+                split=split,
+                language=config.language,
+                sign_language=config.sign_language,
+                video=spec,
+                text=text,
+                gloss=row.gloss or None,
+                signer=row.signer or None,
+                frames=len(images) or None,
+                fingerprint=_fingerprint(images, options.hash_media) if images else None,
             )
+            other = shown.elsewhere(clip)
+            if other is not None:
+                raise DataError(
+                    f"{resolve(spec)}: clip `{clip.id}` of {split} shows the same images as clip `{other.id}` of "
+                    f"{other.split}: scores would be meaningless; unpack both again, or leave one out of the annotation"
+                )
+            reading.clips.append(clip)
+    frames = {split: sum(c.frames or 0 for c in reading.clips if c.split == split) for split in SPLITS}
     reading.notes = {
         "final_stops_added": stops,
         "clips_without_gloss": sum(clip.gloss is None for clip in reading.clips),
         "folders_without_annotation": unannotated,
         "gaps_in_frame_numbers": {"clips": len(gaps), "first": gaps[:SHOWN]},
         "rows_other_than_released": {s: n for s, n in reading.rows.items() if n != RELEASED[s]},
+        "frames_other_than_released": {
+            s: n for s, n in frames.items() if n != RELEASED_FRAMES[s] and not options.text_only
+        },
         "text_only": options.text_only,
     }
-    if rehearsal is not None:
-        reading.notes["warning"] = rehearsal
+    if gaps:
+        log.warning(
+            "%s.corpus: %d clips have gaps in their frames' numbers: %s; frames are missing there: unpack them again",
+            dataset,
+            len(gaps),
+            ", ".join(f"`{name}`" for name in gaps[:NAMED]) + (" …" if len(gaps) > NAMED else ""),
+        )
+    lacking = None if marker is not None else _not_the_release(reading)  # a rehearsal may be of a part, and says so
+    if lacking is not None:
+        log.warning("%s.corpus: %s; unpack it again; report.json names what was dropped", dataset, lacking)
+    warning = marker["note"] if marker is not None else lacking
+    if warning is not None:
+        reading.notes["warning"] = warning
     return reading
 
 
-def _rehearsal(root: Path) -> str | None:
-    """What the marker of a rendered corpus says of it; DataError when it was not rendered to the end."""
-    if not (root / REHEARSAL).is_file():
+def _not_the_release(reading: Reading) -> str | None:
+    """In which numbers a reading differs from the release; None where it is all of it."""
+    found = []
+    for split in SPLITS:
+        rows, clips = reading.rows[split], sum(clip.split == split for clip in reading.clips)
+        frames = reading.notes["frames_other_than_released"].get(split)
+        if rows != RELEASED[split]:
+            found.append(f"{rows:,} {split} rows where {RELEASED[split]:,} were released")
+        elif clips != rows:
+            found.append(f"{rows - clips:,} {split} clips dropped")
+        elif frames is not None:
+            found.append(f"{frames:,} {split} frames where {RELEASED_FRAMES[split]:,} were released")
+    return f"not the whole of PHOENIX-2014T as released: {', '.join(found)}" if found else None
+
+
+def read_marker(root: Path) -> dict[str, Any] | None:
+    """What ``REHEARSAL.json`` says of a corpus rendered below ``root``: ``note``, ``complete``; None for a real one.
+
+    Raises DataError for a marker that is there and cannot be read. It must not be deleted: drawn signs would then pass
+    as the release.
+    """
+    path = root / REHEARSAL
+    if not os.path.lexists(path):
         return None
-    marker = read_json(root / REHEARSAL)
-    if not marker["complete"]:
-        raise DataError(f"{root}: rendered in part; run `python -m slt.demo.rehearsal` with the same options again")
-    return str(marker["note"])
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        why = _why_no_marker(marker)
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error)
+    if why is not None:
+        raise DataError(
+            f"{path}: damaged ({why}); it marks drawn signs: remove the whole folder {root}, not this file alone, and "
+            "render it again with `python -m slt.demo.rehearsal`"
+        )
+    return dict(marker)
+
+
+def _why_no_marker(marker: Any) -> str | None:
+    if not isinstance(marker, dict):
+        return f"a {type(marker).__name__}, expected an object"
+    if not isinstance(marker.get("complete"), bool):
+        return "`complete` is not true or false"
+    note = marker.get("note")
+    return None if isinstance(note, str) and note.strip() else "no text under `note`"
 
 
 def read_annotation(path: Path) -> list[Sentence]:
@@ -245,6 +313,7 @@ def _has_gaps(names: list[str]) -> bool:
 
 def _fingerprint(images: list[os.DirEntry[str]], hash_media: bool) -> str:
     if hash_media:
-        return f"sha256:{fingerprint([(image.name, file_sha256(Path(image.path))) for image in images])}"
+        # not of the names: a clip whose images are numbered from 0 shows the same
+        return f"sha256:{fingerprint([file_sha256(Path(image.path)) for image in images])}"
     stats = [image.stat() for image in images]
     return f"stat:{len(stats)}:{sum(s.st_size for s in stats)}:{max(s.st_mtime_ns for s in stats)}"

@@ -5,6 +5,7 @@ Their network was trained with gloss, so no system that reads them is gloss-free
 same names; training on the wrong one gave 11 BLEU instead of 19, so each file is told apart by size and hash.
 """
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from slt import paths
 from slt.config.base import parse
 from slt.config.data import CorpusConfig
-from slt.corpora import NAMED, Reading, check_name
+from slt.corpora import NAMED, ClipsInTwoSplits, Reading, check_name
 from slt.corpora.phoenix14t import SHOWN, check_disjoint
 from slt.errors import DataError
 from slt.manifest import SPLITS, Clip
@@ -32,6 +33,7 @@ OFFICIAL = {
     "dev": (130_831_227, "5be78d8488ea"),
     "test": (151_327_204, "068c85c2f675"),
 }
+OFFICIAL_ARTEFACT = "official"
 MIRROR = {
     1_449_330_684: "the Hugging Face mirror lavinal712/slt (by size): not the official features, known to score less"
 }
@@ -56,8 +58,9 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
 
     Clips without text or features and repeated names are dropped with their reason. A split's features are held in
     memory while they are converted, about 7 GB for train. Raises DataError for a file that is missing, damaged or
-    holds anything but such records, for a name that leads out of its folder, a clip in two splits, and files to be
-    joined that do not agree.
+    holds anything but such records, for a name that leads out of its folder, a clip in two splits, also under two
+    names, and files to be joined that do not agree. Logs a warning, and keeps it in the notes, when a file is not the
+    official one or a clip was dropped.
     """
     options = parse(Pami0Config, config.options, f"{dataset}.corpus.options")
     folder = out / "raw" / "features"
@@ -66,11 +69,11 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     files: list[dict[str, Any]] = []
     names: dict[str, list[str]] = {}
     other_length: list[str] = []
+    shown = ClipsInTwoSplits(by_content=True)
     for split in SPLITS:
         sources = [paths.resolve(spec) for spec in options.files[split]]
         for source in sources:
             files.append(describe(source, split))
-            log.info("%s: %s", source.name, files[-1]["artefact"])
         records = read_records(sources[0], split)
         for source in sources[1:]:
             join(records, read_records(source, split), source)
@@ -88,23 +91,30 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
                 reading.dropped.append((split, name, reason))
                 continue
             # not through `replacing`: the stage publishes the whole folder, and 8,000 syncs would take minutes
-            np.save(folder / split / f"{name}.npy", _cast(sign, options.precision, sources[0], name))
+            features = _cast(sign, options.precision, sources[0], name)
+            np.save(folder / split / f"{name}.npy", features)
             if record["num_frames"] not in (None, len(sign)):
                 other_length.append(f"{name}: {len(sign)} rows of features, num_frames says {record['num_frames']}")
-            reading.clips.append(
-                Clip(
-                    id=name,
-                    split=split,
-                    language=config.language,
-                    sign_language=config.sign_language,
-                    video="",
-                    text=record["text"],
-                    gloss=record["gloss"] or None,
-                    signer=record["signer"] or None,
-                    frames=len(sign),
-                    features=(published / split / f"{name}.npy").as_posix(),
-                )
+            clip = Clip(
+                id=name,
+                split=split,
+                language=config.language,
+                sign_language=config.sign_language,
+                video="",
+                text=record["text"],
+                gloss=record["gloss"] or None,
+                signer=record["signer"] or None,
+                frames=len(sign),
+                fingerprint=f"sha256:{hashlib.sha256(f'{features.shape}'.encode() + features.tobytes()).hexdigest()}",
+                features=(published / split / f"{name}.npy").as_posix(),
             )
+            other = shown.elsewhere(clip)
+            if other is not None:
+                raise DataError(
+                    f"{sources[0]}: clip `{name}` of {split} has the same features as clip `{other.id}` of "
+                    f"{other.split}: scores would be meaningless; get the files again"
+                )
+            reading.clips.append(clip)
     reading.notes["files"] = files
     reading.notes["other_length"] = {"clips": len(other_length), "first": other_length[:SHOWN]}
     if other_length:
@@ -116,7 +126,19 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             "; ".join(other_length[:NAMED]) + (" …" if len(other_length) > NAMED else ""),
         )
     reading.features = {"gloss_free": False, "files": files}
+    lacking = _not_the_release(files, len(reading.dropped))
+    if lacking is not None:
+        reading.notes["warning"] = lacking
+        log.warning("%s.corpus: %s; github.com/neccam/nslt issue 38 says where its files are", dataset, lacking)
     return reading
+
+
+def _not_the_release(files: list[dict[str, Any]], dropped: int) -> str | None:
+    """Which files are not the official ones, and how many of their clips were dropped; None for all of the release."""
+    others = [f"{each['file']} is {each['artefact']}" for each in files if each["artefact"] != OFFICIAL_ARTEFACT]
+    if dropped:
+        others.append(f"{dropped} clips dropped")
+    return f"not PHOENIX-2014T as its authors give its features: {', '.join(others)}" if others else None
 
 
 def describe(path: Path, split: str) -> dict[str, Any]:
@@ -129,7 +151,7 @@ def describe(path: Path, split: str) -> dict[str, Any]:
     size, sha256 = path.stat().st_size, file_sha256(path)
     bytes_, prefix = OFFICIAL[split]
     if size == bytes_ and sha256.startswith(prefix):
-        artefact = "official"
+        artefact = OFFICIAL_ARTEFACT
     else:
         artefact = MIRROR.get(size, "unknown: neither the official file nor a known copy")
     return {"split": split, "file": path.name, "bytes": size, "sha256": sha256, "artefact": artefact}

@@ -11,12 +11,14 @@ from pathlib import Path
 from slt import paths
 from slt.config.base import PARAMS, parse
 from slt.config.data import CorpusConfig
-from slt.corpora import Reading, read_corpus, report
-from slt.errors import ConfigError
+from slt.corpora import ClipsInTwoSplits, Reading, read_corpus, report
+from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS, Clip
 
 MANY = "mul"
 """ISO 639-2's code for text in multiple languages, which stands for them in the section of the whole"""
+WARNING = "warning"
+"""what the data report, and every table made of it, says of the corpus first"""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class UnionConfig:
         bad = [name for name in self.parts if not re.fullmatch("[A-Za-z0-9]+", name)]
         if bad:
             raise ValueError(f"parts: the name `{bad[0]}` must be letters and digits")
+        if WARNING in self.parts:
+            raise ValueError(f"parts: the name `{WARNING}` is taken in the data report; choose another")
 
 
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read every part with its own adapter and limits; what a part generates lies below ``out / <its name>``.
 
-    Raises ConfigError when the section's languages are not those of its parts, and whatever a part's own adapter and
-    report raise.
+    Raises ConfigError when the section's languages are not those of its parts, DataError when a clip of one part
+    stands in another split of another part, and whatever a part's own adapter and report raise.
     """
     where = f"{dataset}.corpus"
     options = parse(UnionConfig, config.options, f"{where}.options")
@@ -46,16 +50,27 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
         _check_code(f"{where}.{key}", getattr(config, key), {getattr(part, key) for part in options.parts.values()})
     whole = Reading([], rows=dict.fromkeys(SPLITS, 0))
     gloss_free: list[bool | None] = []
+    by_path, by_content = ClipsInTwoSplits(by_content=False), ClipsInTwoSplits(by_content=True)
+    warnings: list[str] = []
     for name, part in options.parts.items():
         reading = _read_part(part, dataset, name, out / name)
         reading.section = f"{where}.options.parts.{name}"
         whole.notes[name] = report(reading, part)
-        whole.clips += [_moved(clip, name, paths.corpus_dir(dataset)) for clip in reading.clips]
+        moved = [_moved(clip, name, paths.corpus_dir(dataset)) for clip in reading.clips]
+        _check_splits(moved, by_path, f"{where}.options.parts")
+        _check_splits([clip for clip in moved if _is_hashed(clip)], by_content, f"{where}.options.parts")
+        whole.clips += moved
         whole.dropped += [(split, f"{name}-{clip}", reason) for split, clip, reason in reading.dropped]
         for split, count in reading.rows.items():
             whole.rows[split] += count
+        if WARNING in reading.notes:
+            warnings.append(f"part `{name}`: {reading.notes[WARNING]}")
         if reading.features is not None:
             gloss_free.append(reading.features.get("gloss_free"))
+    by_path.overlaps |= by_content.overlaps
+    whole.notes |= by_path.notes()
+    if warnings:
+        whole.notes[WARNING] = "; ".join(warnings)
     if gloss_free:  # one part that saw gloss is enough, and one of which it is not known
         free = False if False in gloss_free else None if None in gloss_free else True
         whole.features = {"gloss_free": free, "parts": list(options.parts)}
@@ -66,6 +81,26 @@ def _check_code(key: str, given: str, parts: set[str]) -> None:
     expected = parts.pop() if len(parts) == 1 else MANY
     if given != expected:
         raise ConfigError(f"{PARAMS}: {key}: `{given}`, but its parts make it `{expected}`; write that")
+
+
+def _check_splits(clips: list[Clip], earlier: ClipsInTwoSplits, where: str) -> None:
+    """Raise DataError for a clip that an earlier part has in another split; then its part is one of the earlier.
+
+    Within a part its own adapter has looked, and may have been told to let it be.
+    """
+    for clip in clips:
+        other = earlier.find(clip)
+        if other is not None:
+            raise DataError(
+                f"{where}: {earlier.says(clip, other)}, so scores would be meaningless; leave it in one split"
+            )
+    for clip in clips:
+        earlier.add(clip)
+
+
+def _is_hashed(clip: Clip) -> bool:
+    """Whether the content of all its files is known, not just their size and time."""
+    return all(name.startswith("sha256:") for name in (clip.fingerprint or "none").split())
 
 
 def _read_part(part: CorpusConfig, dataset: str, name: str, out: Path) -> Reading:

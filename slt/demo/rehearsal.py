@@ -21,18 +21,19 @@ from typing import Any
 import cv2
 import numpy as np
 
+from slt.corpora.phoenix14t import REHEARSAL as MARKER
+from slt.corpora.phoenix14t import read_marker
 from slt.demo import avatar, gloss_signs, lexicon, motion
 from slt.demo.lexicon import Sign, Token
 from slt.demo.motion import Motion, Signer
 from slt.errors import ConfigError, DataError, SltError
 from slt.manifest import SPLITS
 from slt.stage import configure_logging, progress
-from slt.store import file_sha256, fingerprint, read_json, replacing, write_json
+from slt.store import file_sha256, fingerprint, replacing, write_json
 from slt.workers import process_pool, worker_count
 
 log = logging.getLogger("slt.rehearsal")
 
-MARKER = "REHEARSAL.json"
 HEADER = "name|video|start|end|speaker|orth|translation"
 ANNOTATION = "PHOENIX-2014-T.{}.corpus.csv"
 FEATURES = "features/fullFrame-210x260px"
@@ -243,13 +244,16 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _refuse_other(out: Path, settings: dict[str, Any]) -> None:
-    if not (out / MARKER).is_file():
+    marker = read_marker(out)
+    if marker is None:
         if any(out.iterdir()):
             raise ConfigError(
                 f"{out}: there are files in it, but no {MARKER}; rehearsals go into a folder of their own"
             )
         return
-    before = read_json(out / MARKER).get("settings", {})
+    before = marker.get("settings")
+    if not isinstance(before, dict):
+        raise DataError(f"{out / MARKER}: damaged (no `settings`); remove the whole folder {out} and render it again")
     differing = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if differing:
         raise ConfigError(

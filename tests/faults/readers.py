@@ -163,7 +163,7 @@ def corpus(adapter: Any, folder: Path, **options: Any) -> Any:
 
 
 def write_pami0(folder: Path) -> None:
-    for split, name, text in zip(SPLITS, NAMES, TEXTS, strict=True):
+    for at, (split, name, text) in enumerate(zip(SPLITS, NAMES, TEXTS, strict=True)):
         records = [
             {
                 "name": f"{split}/{name}{i}",
@@ -172,7 +172,7 @@ def write_pami0(folder: Path) -> None:
                 "text": text,
                 "sign": torch.from_numpy(rows),
             }
-            for i, rows in enumerate((noise(4, 6), noise(3, 6)))
+            for i, rows in enumerate((noise(4, 6) + at, noise(3, 6) + at))  # no two splits may have the same
         ]
         (folder / f"pami0.{split}").write_bytes(gzip.compress(pickle.dumps(records, protocol=4), mtime=0))
 

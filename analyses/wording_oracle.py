@@ -1,9 +1,10 @@
-"""How far wording alone limits BLEU on the demo: ``python benchmarks/wording_oracle.py``.
+"""How far wording alone limits BLEU on the demo: ``python analyses/wording_oracle.py``.
 
 Scores, against the test clips' texts, new wordings of their true meanings: what a system reaches that understands
 everything and guesses how it was said; then the same with each clip's further references.
 """
 
+import argparse
 import random
 import sys
 
@@ -16,6 +17,7 @@ from slt.demo.english import English
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     config = parse(DemoConfig, read_params()["demo"]["corpus"]["options"], "demo.corpus.options")
     reports = [report for report in sample(config).reports if report.split == "test"]
     wording = English(random.Random(0), config.wording)

@@ -1,6 +1,6 @@
 """Does a model read what is in the video? Its own clips re-encoded at low quality with every second frame dropped.
 
-``python benchmarks/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames`` prints a
+``python analyses/robustness.py --dataset how2sign_sample --model data/finetune/h2s-sign2semtext-frames`` prints a
 Markdown table: BLEU of the model, reloaded from its folder, on the clips as they are, on the re-encoded ones, and with
 the re-encoded features permuted among clips; then five decoded samples. Noise as features can also give 100 BLEU on
 clips that were trained on; it cannot give the second line.

@@ -1,4 +1,4 @@
-"""Mean and spread over seeds: ``python benchmarks/seeds.py metrics/demo.json docs/demo-seeds.md``.
+"""Mean and spread over seeds: ``python analyses/seeds.py metrics/demo.json docs/demo-seeds.md``.
 
 Reads the table of a run (`make seeds`) whose rows are named `<dataset>-<system>` and `<dataset>-<system>-seed<N>`.
 """

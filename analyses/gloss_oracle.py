@@ -1,6 +1,6 @@
 """How far perfect recognition would get: the true glosses of a clip, as a bag, mapped to its SEM by ridge regression.
 
-``python benchmarks/gloss_oracle.py --dataset demo --teacher minilm``, after `dvc repro`: fitted on train, shown on dev
+``python analyses/gloss_oracle.py --dataset demo --teacher minilm``, after `dvc repro`: fitted on train, shown on dev
 and test. What it finds and a trained sign encoder does not is lost in seeing, not in wording.
 """
 
