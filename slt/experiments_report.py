@@ -182,11 +182,16 @@ def in_order(content: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(content["runs"].values(), key=lambda run: (run["seed"], place(run)))
 
 
+def _headings(content: dict[str, Any]) -> list[str]:
+    """What the reader is told that each axis of the kept result is."""
+    headings = {axis.name: axis.heading or axis.name for axis in EXPERIMENTS[content["experiment"]].axes}
+    return [headings.get(axis, axis) for axis in content["axes"]]
+
+
 def _table(content: dict[str, Any], notes: Notes) -> list[str]:
     lines = lines_of(content)
     retrieves = any(line.retrieval("recall_at_1") is not None for line in lines)
-    headings = {axis.name: axis.heading or axis.name for axis in EXPERIMENTS[content["experiment"]].axes}
-    header = [*(headings.get(axis, axis) for axis in content["axes"]), "system", "seeds"]
+    header = [*_headings(content), "system", "seeds"]
     header += ["dev BLEU", "test BLEU", "test chrF", "Δ test BLEU", "p"]
     tests = [result["comparison"] or {} for line in lines for result in line.results]
     second = next((test["second"]["baseline"] for test in tests if "second" in test), None)
@@ -304,7 +309,7 @@ def figure_of(content: dict[str, Any]) -> Any:
             capsize=3,
             label=system.replace(CEILING, "ceiling (true SEMs)", 1) if system.startswith(CEILING) else system,
         )
-    axis, labels = _point_labels(content["axes"], points)
+    axis, labels = _point_labels(_headings(content), points)
     if len(labels) * (2 + max(len(value) for values in labels for value in values)) <= LABELS_FIT:
         panel.set_xticks(range(len(points)), ["\n".join(values) for values in labels])
     else:
