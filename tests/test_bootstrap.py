@@ -127,3 +127,8 @@ def test_what_does_not_belong_together_is_refused() -> None:
         paired_test(statistics("base"), statistics("base", CHRF2), draw(120))
     with pytest.raises(DataError, match="no sentence"):
         draw(0)
+
+
+def test_a_draw_that_no_memory_holds_is_refused_before_it_is_made() -> None:
+    with pytest.raises(DataError, match=r"100000000 resamples of 120 sentences .* at most 3333333 do"):
+        draw(120, 10**8)

@@ -15,7 +15,7 @@ from slt.cli import main
 from slt.config.evaluate import EvaluateConfig, IntervalConfig
 from slt.errors import DataError
 from slt.evaluations import Info, write_evaluation
-from slt.score_files import Selection, report, score_files
+from slt.score_files import Selection, read_texts, report, score_files
 from slt.scoring import score_folder
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -264,3 +264,30 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, caplog: pyte
             main(["score", *options])
         assert stopped.value.code == 2
         assert message in caplog.text
+
+
+def test_json_lines_under_another_name_are_not_scored_as_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "ours.json", ['{"id": "a", "hypothesis": "x"}', '{"id": "b", "hypothesis": "y"}'])
+    with pytest.raises(DataError, match=r"ours\.json: its lines are JSON.*rename it to end in \.jsonl"):
+        read_texts(path, "hypothesis", Selection())
+
+
+def test_a_byte_order_mark_is_no_part_of_json_and_told_of_in_plain_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = tmp_path / "ours.jsonl"
+    lines.write_bytes(b'\xef\xbb\xbf{"id": "a", "hypothesis": "x"}\n')
+    assert read_texts(lines, "hypothesis", Selection()).texts == ("x",)
+    assert "byte order mark" not in caplog.text
+    plain = tmp_path / "ours.txt"
+    plain.write_bytes(b"\xef\xbb\xbfx\ny\n")
+    assert read_texts(plain, "hypothesis", Selection()).texts == ("\ufeffx", "y"), "as sacrebleu reads it"
+    assert "ours.txt: begins with a byte order mark" in caplog.text
+
+
+def test_a_seed_below_zero_is_refused_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "ours.txt", ["x"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", "--hyp", str(path), "--ref", str(path), "--seed", "-1"])
+    assert stopped.value.code == 2
+    assert "seed -1: no seed is below 0" in caplog.text

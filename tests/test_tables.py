@@ -411,3 +411,13 @@ def test_the_report_holds_each_languages_scores(run: RunConfig) -> None:
     assert text.count("| by language") == 1
     row = next(line for line in text.splitlines() if line.startswith("| b-pipeline") and "| de " in line)
     assert "30" in row and "%" in row
+
+
+def test_a_corpus_warning_stands_above_the_scores(run: RunConfig) -> None:
+    path = paths.evaluation_dir("c-multitask") / "info.json"
+    info = json.loads(path.read_text())
+    info["provenance"]["corpus_warning"] = "train, dev and test hold the same clips"
+    path.write_text(json.dumps(info))
+    write_tables(collect(run), Path("metrics"))
+    report = Path("metrics/demo.md").read_text(encoding="utf-8")
+    assert "**Train, dev and test hold the same clips.**" in report.partition("## Systems")[0]

@@ -104,3 +104,11 @@ def test_the_command_ends_with_an_error_when_something_is_wrong(project: Path) -
     with pytest.raises(SystemExit) as stopped:
         main(["verify", "data"])
     assert stopped.value.code == 2
+
+
+def test_a_fresh_clone_has_no_listing_of_what_git_brought(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(project / ".dvc/cache")
+    result = verify()
+    assert (result.faults, result.unlisted) == ([], ["data/out"])
+    main(["verify"])
+    assert "data/out: not compared: it is here from git" in caplog.text
