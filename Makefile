@@ -133,7 +133,7 @@ rehearsal: env
 	  -S '~run.sem2text' \
 	  -S '+run.sem2text={$(R)-e5-sltr: {$(E5), decoder: sltr}, $(R)-e5-whisper: {$(E5), decoder: whisper}}' \
 	  -S '~run.rows' -S '+run.rows.reh-sign2text={$(E5), decoder: sltr, system: sign2text, seed: 1, baseline: null}' \
-	  $(foreach pair,sign2sem2text:sltr sign2semtext:sltr sign2semtext_frames:sltr sign2sem2text:whisper sign2semtext:whisper, \
+	  $(foreach pair,sign2glosstext:sltr sign2sem2text:sltr sign2semtext:sltr sign2semtext_frames:sltr sign2sem2text:whisper sign2semtext:whisper, \
 	  -S '+run.rows.reh-$(subst :,-,$(subst _,-,$(pair)))={$(E5), system: $(firstword $(subst :, ,$(pair))), decoder: $(lastword $(subst :, ,$(pair))), seed: 1, baseline: reh-sign2text}')
 
 # The demo's rows with two further seeds of phase 3, and docs/demo-seeds.md from the table of all three.

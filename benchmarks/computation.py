@@ -48,9 +48,10 @@ from slt.sign2sem import Sign2sem, new_encoder
 from slt.targets import Targets
 from slt.teacher import Teacher
 from slt.tokenizer import load_tokenizer
+from slt.wikipedia import WikipediaText
 from slt.wikipedia_source import read_documents
 
-DATASET, TEACHER, ROW = "demo", "minilm", "demo-sign2semtext"
+DATASET, TEACHER, DECODER, ROW = "demo", "minilm", "sltr", "demo-sign2semtext"
 FIXED = 32  # clips in a batch drawn at random, as the field's codebases have it
 CLIPS = 640  # of a longer list of lengths: an epoch in seconds
 WIDTH = 1280
@@ -179,6 +180,24 @@ def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     what = f"decoding {len(dev)} clips"
     sheet.add(what, {"sorted by length": ours, "in file order": bare}, rounds, "clips/s")
     sheet.add(what, {"keys and values kept": ours, "computed anew at each token": uncached}, rounds, "clips/s")
+    _written_from_sems(sheet, rounds, search)
+
+
+def _written_from_sems(sheet: Sheet, rounds: int, search: Search) -> None:
+    """Held-out Wikipedia sentences, whose lengths differ more than the demo's own."""
+    folder = paths.sem2text_dir(DATASET, TEACHER, DECODER)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    texts, sems, _ = WikipediaText.open(paths.wikipedia_dir(DATASET, TEACHER)).sentences("dev")
+
+    def written(search: Search, references: list[str] | None) -> int:
+        translate(model, tokenizer, search, sems=sems, references=references)
+        return len(texts)
+
+    what = f"decoding {len(texts)} SEMs of Wikipedia sentences"
+    ours = partial(written, search, texts)
+    unordered, scored = partial(written, search, None), partial(written, replace(search, scores=True), texts)
+    sheet.add(what, {"sorted by reference": ours, "in file order": unordered}, rounds, "sentences/s")
+    sheet.add(what, {"sentences alone": ours, "with the scores of beams": scored}, rounds, "sentences/s")
 
 
 def bootstrap(sheet: Sheet, rounds: int, lengths: list[int]) -> None:

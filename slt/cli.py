@@ -141,7 +141,7 @@ def _translate(arguments: argparse.Namespace) -> None:
 
     transformers_logging.disable_progress_bar()
     n_best = min(arguments.n_best, arguments.beam) if arguments.json else 1
-    search = Search(arguments.beam, arguments.length_penalty, arguments.max_tokens, batch=16, n_best=n_best)
+    search = Search(arguments.beam, arguments.length_penalty, arguments.max_tokens, 16, n_best, scores=arguments.json)
     results = ClipTranslator(arguments.model)(arguments.clips, search, language=arguments.language)
     if arguments.json:
         text = json.dumps([result.to_json() for result in results], ensure_ascii=False, indent=2)
@@ -235,6 +235,12 @@ def _experiment(arguments: argparse.Namespace) -> None:
         if experiment.name == SEM_MAP:
             from slt.experiments_sem_map import run_sem_map, sem_map_reads
 
+            unread = [
+                f"--{name}" for name in ("seeds", "values", "systems", "teacher", "decoder") if getattr(choice, name)
+            ]
+            if unread:
+                every = f"slt experiment {SEM_MAP}: it maps every row of the dataset"
+                raise ConfigError(f"{every}; leave out {', '.join(unread)}")
             if arguments.dry:
                 sys.stdout.writelines(f"reads {path}\n" for path in sem_map_reads(params, arguments.dataset))
             else:

@@ -132,7 +132,8 @@ def ceiling_records(
         members = [i for i, clip in enumerate(clips) if clip.split == split]
         chosen = [clips[i] for i in members]
         languages = [clip.language for clip in chosen]
-        hypotheses = _first_best(work, split, model, tokenizer, search, None, sems[members], languages)
+        references = [clip.text for clip in chosen]
+        hypotheses = _first_best(work, split, model, tokenizer, search, None, sems[members], languages, references)
         out += records(chosen, "oracle_sem", hypotheses, train)
         # as above: the output depends on the given SEM alone
         out += records(chosen, "shuffled_sem", [hypotheses[i] for i in derangement(languages, 0)], train)
@@ -148,9 +149,10 @@ def _first_best(
     clips: list[np.ndarray] | None,
     sems: np.ndarray | None,
     languages: Sequence[str],
+    references: Sequence[str] | None = None,
 ) -> list[str]:
     def decode() -> list[str]:
-        results = translate(model, tokenizer, search, clips=clips, sems=sems, what=what, languages=languages)
+        results = translate(model, tokenizer, search, clips, sems, what, languages, references)
         return [result.sentences[0] for result in results]
 
     return _once(work, what, decode)

@@ -23,14 +23,19 @@ class Search:
     max_tokens: int
     batch: int
     n_best: int = 1
+    scores: bool = False
+    """whether the translations shall have them"""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The n-best sentences of a clip, best first; ``scores`` are beam search's (log-probability over length)."""
+    """The n-best sentences of a clip, best first.
+
+    ``scores`` are beam search's (log-probability over length); None where none were asked for, or a beam of 1 has none.
+    """
 
     sentences: list[str]
-    scores: list[float]
+    scores: list[float] | None
 
 
 def encode_clips(model: SignTranslator, clips: Sequence[np.ndarray], batch: int) -> np.ndarray:
@@ -69,16 +74,22 @@ def translate(
     sems: np.ndarray | None = None,
     what: str = "translating",
     languages: Sequence[str] | None = None,
+    references: Sequence[str] | None = None,
 ) -> list[Translation]:
     """Translations of clips (T_i, F), of SEMs (n, S), or of clips whose predicted SEM is replaced by a given one.
 
-    ``languages`` are those to write; a decoder that writes one alone takes no notice of them.
+    ``languages`` are those to write; a decoder that writes one alone takes no notice of them. ``references`` order
+    SEMs that come without clips, and do nothing else: a batch takes as long as its longest sentence.
     """
-    if clips is None and sems is None:
+    if clips is not None:
+        lengths = [len(clip) for clip in clips]
+    elif sems is not None:
+        lengths = [1] * len(sems) if references is None else [len(text) for text in references]
+    else:
         raise ValueError("give clips, SEMs, or both")
-    lengths = [len(clip) for clip in clips] if clips is not None else [1] * len(sems)  # type: ignore[arg-type]
     results: list[Translation | None] = [None] * len(lengths)
     batches = _by_length(lengths, search.batch)
+    scored = search.scores and search.beam > 1
     for items in progress(batches, what, len(batches), "batch"):
         with torch.inference_mode():
             memory, mask = _memory(model, items, clips, sems)
@@ -88,16 +99,18 @@ def translate(
                 beam=search.beam,
                 n_best=search.n_best,
                 languages=None if languages is None else [languages[i] for i in items],
+                scores=scored,
                 max_new_tokens=search.max_tokens,
                 length_penalty=search.length_penalty,
                 early_stopping=search.beam > 1,
             )
         written = output.sequences[:, len(model.decoder.prompt) :]
         sentences = tokenizer.batch_decode(written, skip_special_tokens=True)
-        scores = output.sequences_scores.tolist() if search.beam > 1 else [float("nan")] * len(sentences)
+        scores = output.sequences_scores.tolist() if scored else None
         for position, item in enumerate(items):
             part = slice(position * search.n_best, (position + 1) * search.n_best)
-            results[item] = Translation([sentence.strip() for sentence in sentences[part]], scores[part])
+            found = [sentence.strip() for sentence in sentences[part]]
+            results[item] = Translation(found, None if scores is None else scores[part])
     return [result for result in results if result is not None]
 
 

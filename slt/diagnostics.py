@@ -16,6 +16,7 @@ from slt.bootstrap import bootstrap, draw
 from slt.config.evaluate import IntervalConfig
 from slt.evaluations import Record, Sems
 from slt.metrics import BLEU_13A, DIGITS, SacrebleuMetric, Statistics, bleu_scores, no_score
+from slt.sem_metrics import cosines, own_ranks
 
 LENGTHS = ((0, 7), (8, 11), (12, 16), (17, 25), (26, 10**9))
 """Buckets of reference length in words. Fixed, so that corpora can be compared; the first four hold about a quarter
@@ -149,37 +150,39 @@ _TOKENIZE = Tokenizer13a()
 
 
 def retrieval(records: Sequence[Record], sems: Sems) -> dict[str, Any]:
-    """How well a predicted SEM finds its sentence among the distinct reference sentences, by cosine.
+    """How well a predicted SEM finds its sentence among the distinct reference sentences, see :func:`candidates`.
 
-    Clips with the same reference share one candidate. Ranks count from 1 and ties count against the system, so
-    that a constant prediction of zeros finds nothing. ``mean_cosine_other`` is the mean cosine with the wrong
-    sentences: what ``mean_cosine`` has to be read against.
+    ``mean_cosine_other`` is the mean cosine with the wrong sentences: what ``mean_cosine`` has to be read against.
     """
-    position = {clip_id: i for i, clip_id in enumerate(sems.ids)}
-    order = [position[record.id] for record in records]
-    candidates: dict[str, int] = {}
-    for record, row in zip(records, order, strict=True):
-        candidates.setdefault(record.reference, row)
-    column = {text: i for i, text in enumerate(candidates)}
-    target = np.array([column[record.reference] for record in records])
-    cosines = _unit(sems.predicted[order]) @ _unit(sems.true[list(candidates.values())]).T
-    own = cosines[np.arange(len(order)), target]
-    ranks = (cosines >= own[:, None] - 1e-12).sum(axis=1)
-    others = (cosines.sum() - own.sum()) / max(1, cosines.size - len(own))
+    similarity, target = candidates(records, sems)
+    found = own_ranks(similarity, target)
+    own = similarity[np.arange(len(target)), target]
+    others = (similarity.sum() - own.sum()) / max(1, similarity.size - len(own))
     return {
-        "n": len(order),
-        "candidates": len(candidates),
-        "recall_at_1": round(float((ranks <= 1).mean()), DIGITS),
-        "recall_at_5": round(float((ranks <= 5).mean()), DIGITS),
-        "median_rank": float(np.median(ranks)),
+        "n": len(target),
+        "candidates": similarity.shape[1],
+        "recall_at_1": round(float((found <= 1).mean()), DIGITS),
+        "recall_at_5": round(float((found <= 5).mean()), DIGITS),
+        "median_rank": float(np.median(found)),
         "mean_cosine": round(float(own.mean()), DIGITS),
         "mean_cosine_other": round(float(others), DIGITS),
     }
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def candidates(records: Sequence[Record], sems: Sems) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of predicted SEMs with the distinct references' (n × candidates), and each record's own column (n,).
+
+    Records with the same reference share one candidate.
+    """
+    row = {clip: i for i, clip in enumerate(sems.ids)}
+    order = [row[record.id] for record in records]
+    first: dict[str, int] = {}
+    for record, i in zip(records, order, strict=True):
+        first.setdefault(record.reference, i)
+    column = {text: i for i, text in enumerate(first)}
+    true = sems.true[list(first.values())]
+    similarity = cosines(sems.predicted[order].astype(np.float64), true.astype(np.float64))
+    return similarity, np.array([column[record.reference] for record in records])
 
 
 def output(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:

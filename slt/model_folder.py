@@ -13,6 +13,7 @@ import torch
 from slt.arrays import read_npy
 from slt.errors import DataError
 from slt.models.translator import SignTranslator
+from slt.sem_metrics import cosines
 from slt.store import read_json, replacing, write_json
 from slt.training import Run, last_quarter, plateaued
 
@@ -78,10 +79,9 @@ class Neighbours:
 
     def nearest(self, sem: np.ndarray, count: int) -> list[tuple[str, float]]:
         """The ``count`` training sentences of highest cosine to a SEM (S,), best first."""
-        unit = self.sems / np.linalg.norm(self.sems, axis=1, keepdims=True)
-        cosines = unit @ (sem / max(float(np.linalg.norm(sem)), 1e-12))
-        best = np.argsort(-cosines, kind="stable")[:count]
-        return [(self.sentences[i], float(cosines[i])) for i in best]
+        similarity = cosines(self.sems, sem[None])[:, 0]
+        best = np.argsort(-similarity, kind="stable")[:count]
+        return [(self.sentences[i], float(similarity[i])) for i in best]
 
 
 def save_neighbours(folder: Path, sentences: list[str], sems: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from slt.diagnostics import bucket_names
 from slt.evaluations import Sems, csv_text
+from slt.sem_metrics import unit
 from slt.store import replacing
 from slt.tables import DatasetResults, score_of
 
@@ -166,8 +167,7 @@ def sem_plane(sems: Sems) -> tuple[np.ndarray, np.ndarray]:
     # evenly over the ids, because neighbouring ids often come from one broadcast
     chosen = np.unique(np.linspace(0, len(sems.ids) - 1, min(MAP_CLIPS, len(sems.ids))).round().astype(int))
     count = len(chosen)
-    both = np.concatenate([sems.predicted[chosen], sems.true[chosen]]).astype(np.float64)
-    both /= np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
+    both = unit(np.concatenate([sems.predicted[chosen], sems.true[chosen]]).astype(np.float64))
     perplexity = min(30.0, (len(both) - 1) / 3)
     plane = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(both)
     return plane[:count], plane[count:]

@@ -118,7 +118,7 @@ def greedy_bleu(
     languages: Sequence[str] | None = None,
 ) -> Statistics:
     """BLEU (13a) of greedy translations, for early stopping; tables are made by the evaluate stage."""
-    results = translate(model, tokenizer, search, clips=clips, sems=sems, what="dev", languages=languages)
+    results = translate(model, tokenizer, search, clips, sems, "dev", languages, references=texts)
     return BLEU_13A.statistics([result.sentences[0] for result in results], [[text] for text in texts])
 
 

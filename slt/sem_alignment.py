@@ -9,10 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from slt.bootstrap import draw, paired_test
-from slt.diagnostics import retrieval
+from slt.diagnostics import candidates, retrieval
 from slt.errors import DataError
 from slt.evaluations import Record, Sems
 from slt.metrics import DIGITS, MeanMetric
+from slt.sem_metrics import own_ranks, unit
 
 Alignment = Literal["shift", "rotation"]
 ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
@@ -36,7 +37,8 @@ def fit(kind: Alignment, predicted: np.ndarray, true: np.ndarray) -> Motion:
 
 def modality_gap(predicted: np.ndarray, true: np.ndarray) -> float:
     """Distance between the centroids of both sides' unit vectors (Liang et al. 2022): 0 to 2."""
-    return float(np.linalg.norm(_unit(predicted).mean(0) - _unit(true).mean(0)))
+    centroids = [unit(sems.astype(np.float64)).mean(0) for sems in (predicted, true)]
+    return float(np.linalg.norm(centroids[0] - centroids[1]))
 
 
 def map_figures(records: Sequence[Record], sems: Sems) -> dict[str, Any]:
@@ -45,18 +47,8 @@ def map_figures(records: Sequence[Record], sems: Sems) -> dict[str, Any]:
 
 
 def found_first(records: Sequence[Record], sems: Sems) -> np.ndarray:
-    """Whether each clip's own sentence is the one nearest to its predicted SEM: what recall@1 is the share of.
-
-    Sentences and ties as in :func:`slt.diagnostics.retrieval`.
-    """
-    row = {clip: i for i, clip in enumerate(sems.ids)}
-    order = [row[record.id] for record in records]
-    first: dict[str, int] = {}
-    for record, i in zip(records, order, strict=True):
-        first.setdefault(record.reference, i)
-    own = np.array([list(first).index(record.reference) for record in records])
-    cosines = _unit(sems.predicted[order]) @ _unit(sems.true[list(first.values())]).T
-    return np.asarray((cosines >= cosines[np.arange(len(own)), own][:, None] - 1e-12).sum(1) == 1)
+    """Whether each clip's own sentence is the one nearest to its predicted SEM: what recall@1 is the share of."""
+    return own_ranks(*candidates(records, sems)) == 1
 
 
 def recall_test(
@@ -73,8 +65,3 @@ def recall_test(
         metric.statistics((100.0 * found_first(*side)).tolist()) for side in ((records, system), (other, baseline))
     ]
     return paired_test(sides[0], sides[1], draw(len(records), **interval)).as_dict()
-
-
-def _unit(sems: np.ndarray) -> np.ndarray:
-    sems = sems.astype(np.float64)
-    return sems / np.maximum(np.linalg.norm(sems, axis=1, keepdims=True), 1e-12)

@@ -25,22 +25,23 @@ from slt.tokenizer import load_tokenizer
 class Result:
     """One clip's n-best sentences with beam scores, and the nearest training sentences by predicted SEM.
 
-    ``glosses`` is None for a model without a gloss head.
+    ``scores`` is None where the search had none, ``glosses`` for a model without a gloss head.
     """
 
     clip: str
     frames: int
     sentences: list[str]
-    scores: list[float]
+    scores: list[float] | None
     neighbours: list[tuple[str, float]]
     glosses: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        scores = [None] * len(self.sentences) if self.scores is None else [round(score, 4) for score in self.scores]
         return {
             "clip": self.clip,
             "frames": self.frames,
             "translation": self.sentences[0],
-            "n_best": [{"sentence": s, "score": round(x, 4)} for s, x in zip(self.sentences, self.scores, strict=True)],
+            "n_best": [{"sentence": s, "score": x} for s, x in zip(self.sentences, scores, strict=True)],
             "nearest_training_sentences": [{"sentence": s, "cosine": round(x, 4)} for s, x in self.neighbours],
             "glosses": self.glosses,
         }

@@ -1,4 +1,4 @@
-"""Stage ceiling: the corpus' held-out text written from its true SEMs, which no pipeline system can pass."""
+"""Stage ceiling: the corpus' held-out text written from its true SEMs, by the decoder that the systems start from."""
 
 from dataclasses import asdict
 

@@ -272,6 +272,10 @@ def test_a_dry_sem_map_checks_its_dataset_and_says_what_it_would_read(
         with pytest.raises(SystemExit):
             main(["experiment", SEM_MAP, "--dataset", dataset, "--dry"])
         assert message in caplog.text
+    for option in (["--teacher", "e5"], ["--seeds", "1,2"], ["--systems", "sign2semtext"], ["--decoder", "sltr"]):
+        with pytest.raises(SystemExit):
+            main(["experiment", SEM_MAP, "--dataset", "demo", *option, "--dry"])
+        assert f"it maps every row of the dataset; leave out {option[0]}" in caplog.text
     main(["experiment", SEM_MAP, "--dataset", "demo", "--dry"])
     read = capsys.readouterr().out.splitlines()
     assert "reads data/finetune/demo-sign2semtext" in read and "reads data/demo/targets/minilm" in read

@@ -1,6 +1,9 @@
 """Padding has no influence, a batch of one equals a batch of many, and a saved model is the model."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -95,11 +98,29 @@ def test_a_batch_of_one_equals_a_batch_of_many(clips: list[np.ndarray]) -> None:
     together = encode_clips(model, clips, batch=4)
     alone = np.concatenate([encode_clips(model, [clip], batch=1) for clip in clips])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    search = Search(beam=3, length_penalty=1.0, max_tokens=12, batch=4, n_best=2)
+    search = Search(beam=3, length_penalty=1.0, max_tokens=12, batch=4, n_best=2, scores=True)
     many = translate(model, tokenizer, search, clips=clips)
     single = [translate(model, tokenizer, search, clips=[clip])[0] for clip in clips]
     assert [one.sentences for one in many] == [one.sentences for one in single]
     np.testing.assert_allclose([one.scores for one in many], [one.scores for one in single], atol=1e-4)
+    kept: list[Any] = []
+    generate = model.decoder.generate
+    with mock.patch.object(model.decoder, "generate", lambda *a, **k: (kept.append(generate(*a, **k)), kept[-1])[1]):
+        unscored = translate(model, tokenizer, replace(search, scores=False), clips=clips)
+    assert [(one.sentences, one.scores) for one in unscored] == [(one.sentences, None) for one in many]
+    assert [output.scores for output in kept] == [None]  # else every step's, of all beams over the whole vocabulary
+
+
+def test_sems_of_long_sentences_are_written_together_and_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = tiny("sem"), train_tokenizer(TEXTS, 300)
+    sems = np.random.default_rng(0).standard_normal((4, 384)).astype(np.float32)
+    search, seen = Search(beam=3, length_penalty=1.0, max_tokens=12, batch=2), []
+    plain = translate(model, tokenizer, search, sems=sems)
+    build = model.build_memory
+    monkeypatch.setattr(model, "build_memory", lambda given: (seen.append(given.numpy()), build(given))[1])
+    ordered = translate(model, tokenizer, search, sems=sems, references=["a b", "a b c d e", "a", "a b c d"])
+    assert np.array_equal(np.concatenate(seen), sems[[1, 3, 0, 2]])
+    assert [one.sentences for one in ordered] == [one.sentences for one in plain]
 
 
 def test_saved_and_loaded_model_gives_the_same_numbers(clips: list[np.ndarray], tmp_path: Path) -> None:

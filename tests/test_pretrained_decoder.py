@@ -232,7 +232,7 @@ def test_saved_without_its_encoder_and_loaded_it_is_the_same(family: str, tmp_pa
     inputs, _ = text_tensors(model.decoder, tokenizer(TEXTS[:3])["input_ids"])
     assert torch.equal(model.decoder.logits(x, mask, inputs), again.decoder.logits(x, mask, inputs))
     assert torch.equal(
-        *(m.decoder.generate(x, mask, beam=2, max_new_tokens=5).sequences_scores for m in (model, again))
+        *(m.decoder.generate(x, mask, 2, scores=True, max_new_tokens=5).sequences_scores for m in (model, again))
     )
     source = again.config.decoder["source"]
     assert source["pretrained"] == str(tmp_path / "source") and len(source["weights_sha256"]) == 64

@@ -69,11 +69,11 @@ def test_every_clip_of_every_part_is_there_under_a_name_of_its_own(tmp_path: Pat
         ({"options": {"parts": {"en": part("en", 1), "../x": part("de", 2)}}}, "must be letters and digits"),
         (
             {"options": {"parts": {"en": {**part("en", 1), "adapter": "demmo"}, "de": part("de", 2)}}},
-            "no adapter `demmo`",
+            r"both\.corpus\.options\.parts\.en\.adapter: no adapter `demmo`",
         ),
         (
             {"options": {"parts": {"en": {**part("en", 1), "options": {}}, "de": part("de", 2)}}},
-            r"both\.corpus\.options\.parts\.en: .*missing key",
+            r"missing key `both\.corpus\.options\.parts\.en\.options\.",
         ),
     ],
 )

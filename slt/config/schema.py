@@ -19,6 +19,7 @@ from slt.config.train import (
     decoder_section,
     decoder_training,
 )
+from slt.corpora import check_options
 from slt.errors import ConfigError
 
 SECTIONS: dict[str, type] = {
@@ -48,6 +49,7 @@ def check(params: dict[str, Any]) -> None:
                 raise ConfigError(f"{PARAMS}: unknown section `{dataset}.{name}`; known: {', '.join(expected)}")
         for name, cls in SECTIONS.items():
             section(cls, params, f"{dataset}.{name}")
+        check_options(section(CorpusConfig, params, f"{dataset}.corpus"), f"{dataset}.corpus")
         for name, cls in NAMED_SECTIONS.items():
             if not isinstance(sections.get(name), dict):
                 raise ConfigError(f"{PARAMS}: missing section `{dataset}.{name}`")

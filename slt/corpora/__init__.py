@@ -2,7 +2,8 @@
 
 An adapter module has one function ``read(config: CorpusConfig, dataset: str, out: Path) -> Reading``. It reads
 the publisher's annotation in the publisher's layout and returns clips plus what was dropped and why; it may
-write media below ``out / "raw"`` if the corpus is generated.
+write media below ``out / "raw"`` if the corpus is generated. A second, ``read_options(config, where)``, checks
+``config.options`` and nothing else, for `slt check`; a module without it is checked once the stage reads.
 """
 
 import functools
@@ -15,8 +16,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from types import ModuleType
 from typing import Any
 
+from slt.config.base import PARAMS
 from slt.config.data import CorpusConfig
 from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS, Clip
@@ -50,15 +53,26 @@ class Reading:
 
 def read_corpus(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read a corpus with the adapter its section names; ConfigError lists the adapters when there is none such."""
+    reading: Reading = _adapter(config, f"{dataset}.corpus").read(config, dataset, out)
+    reading.section = f"{dataset}.corpus"
+    return reading
+
+
+def check_options(config: CorpusConfig, where: str) -> None:
+    """Raise ConfigError for a section ``where`` whose adapter is not there or refuses its options, and read nothing."""
+    adapter = _adapter(config, where)
+    if hasattr(adapter, "read_options"):
+        adapter.read_options(config, where)
+
+
+def _adapter(config: CorpusConfig, where: str) -> ModuleType:
     adapters = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if config.adapter not in adapters:
         raise ConfigError(
-            f"{dataset}.corpus.adapter: no adapter `{config.adapter}`; there are: {', '.join(adapters)}"
+            f"{PARAMS}: {where}.adapter: no adapter `{config.adapter}`; there are: {', '.join(adapters)}"
             " (a new one is a module in slt/corpora)"
         )
-    reading: Reading = importlib.import_module(f"slt.corpora.{config.adapter}").read(config, dataset, out)
-    reading.section = f"{dataset}.corpus"
-    return reading
+    return importlib.import_module(f"slt.corpora.{config.adapter}")
 
 
 def check_name(name: str, where: str) -> None:
@@ -166,6 +180,38 @@ class ClipsInTwoSplits:
         """Seconds that two clips of one video share, and the length of the shorter."""
         (start, end), (first, last) = self._stretch(clip), self._stretch(other)
         return min(end, last) - max(start, first), min(end - start, last - first)
+
+
+class ClipsOfParts:
+    """As :class:`ClipsInTwoSplits`, of clips from several corpora: known by path, and by content where that was hashed.
+
+    Size and time alone do not tell that files of two corpora are one: unpacked archives often give all the same time.
+    """
+
+    def __init__(self) -> None:
+        self.by_path, self.by_content = ClipsInTwoSplits(by_content=False), ClipsInTwoSplits(by_content=True)
+
+    def find(self, clip: Clip) -> tuple[ClipsInTwoSplits, Clip] | None:
+        """An earlier clip of another split that shows the same, and the rule that found it."""
+        for rule in self._rules(clip):
+            other = rule.find(clip)
+            if other is not None:
+                return rule, other
+        return None
+
+    def add(self, clip: Clip) -> None:
+        """Later clips are held against this one."""
+        for rule in self._rules(clip):
+            rule.add(clip)
+
+    def notes(self) -> dict[str, Any]:
+        """As :meth:`ClipsInTwoSplits.notes`."""
+        self.by_path.overlaps |= self.by_content.overlaps
+        return self.by_path.notes()
+
+    def _rules(self, clip: Clip) -> list[ClipsInTwoSplits]:
+        hashed = all(name.startswith("sha256:") for name in (clip.fingerprint or "none").split())
+        return [self.by_path, *([self.by_content] if hashed else [])]
 
 
 def report(reading: Reading, config: CorpusConfig) -> dict[str, Any]:

@@ -19,16 +19,19 @@ from slt.manifest import SPLITS, Clip
 from slt.store import file_sha256
 
 
-def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
-    """Generate the corpus below ``out / "raw"`` and return its clips; ConfigError for options that do not fit."""
+def read_options(config: CorpusConfig, where: str) -> DemoConfig:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
     if "language" in config.options:
-        raise ConfigError(f"{PARAMS}: {dataset}.corpus.options.language: the language stands in {dataset}.corpus alone")
+        raise ConfigError(f"{PARAMS}: {where}.options.language: the language stands in {where} alone")
     if config.language not in WORDINGS:
         known = " and ".join(WORDINGS)
-        raise ConfigError(
-            f"{PARAMS}: {dataset}.corpus.language: the demo is worded in {known}, not `{config.language}`"
-        )
-    options = parse(DemoConfig, {**config.options, "language": config.language}, f"{dataset}.corpus.options")
+        raise ConfigError(f"{PARAMS}: {where}.language: the demo is worded in {known}, not `{config.language}`")
+    return parse(DemoConfig, {**config.options, "language": config.language}, f"{where}.options")
+
+
+def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
+    """Generate the corpus below ``out / "raw"`` and return its clips; ConfigError for options that do not fit."""
+    options = read_options(config, f"{dataset}.corpus")
     demo = sample(options)
     write(options, demo, out / "raw")
     published = paths.corpus_dir(dataset) / "raw" / "videos"

@@ -105,6 +105,11 @@ class Folder:
         return f"{self.spec.rstrip('/')}/{self.file(row)}"
 
 
+def read_options(config: CorpusConfig, where: str) -> How2SignConfig:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
+    return parse(How2SignConfig, config.options, f"{where}.options")
+
+
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read How2Sign as the publisher ships it; ``out`` is not used.
 
@@ -113,7 +118,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     file or folder, an empty file, missing columns, a row with a stray quote or separator, a name that leads out of
     its folder, or a clip that stands in two splits: by its name, its video and times, its media or most of them.
     """
-    options = parse(How2SignConfig, config.options, f"{dataset}.corpus.options")
+    options = read_options(config, f"{dataset}.corpus")
     reading = Reading([])
     mended = 0
     shown = ClipsInTwoSplits(options.hash_media)

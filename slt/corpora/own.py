@@ -69,6 +69,11 @@ class _Dropped(Exception):
     """Why a row becomes no clip."""
 
 
+def read_options(config: CorpusConfig, where: str) -> OwnConfig:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
+    return parse(OwnConfig, config.options, f"{where}.options")
+
+
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read a corpus from its table; ``out`` is not used.
 
@@ -77,7 +82,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     missing media folder, an unknown split, a repeated id, a path that leads out of the media folder, a cell of Parquet
     that is no text, and a clip that stands in two splits, or most of it.
     """
-    options = parse(OwnConfig, config.options, f"{dataset}.corpus.options")
+    options = read_options(config, f"{dataset}.corpus")
     media = resolve(options.media)
     if not media.is_dir():
         raise DataError(f"{media}: no such folder of media; correct {dataset}.corpus.options.media, or set SLT_RAW")

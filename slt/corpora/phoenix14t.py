@@ -65,6 +65,11 @@ class Sentence:
     text: str
 
 
+def read_options(config: CorpusConfig, where: str) -> Phoenix14tConfig:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
+    return parse(Phoenix14tConfig, config.options, f"{where}.options")
+
+
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read the release in the publisher's layout; ``out`` is not used.
 
@@ -73,7 +78,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     folder, and a clip that stands in two splits, with ``hash_media`` also under two names. Logs a warning, and keeps it
     in the notes, when what was read is not all of the release.
     """
-    options = parse(Phoenix14tConfig, config.options, f"{dataset}.corpus.options")
+    options = read_options(config, f"{dataset}.corpus")
     root = resolve(options.root)
     marker = read_marker(root)
     if marker is not None and not marker["complete"]:

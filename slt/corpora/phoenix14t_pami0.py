@@ -53,6 +53,11 @@ class Pami0Config:
             raise ValueError(f"files needs the keys {', '.join(SPLITS)}, each with one file or more")
 
 
+def read_options(config: CorpusConfig, where: str) -> Pami0Config:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
+    return parse(Pami0Config, config.options, f"{where}.options")
+
+
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read the feature files and write one ``.npy`` (frames, features) per clip below ``out / "raw" / "features"``.
 
@@ -62,7 +67,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     names, and files to be joined that do not agree. Logs a warning, and keeps it in the notes, when a file is not the
     official one or a clip was dropped.
     """
-    options = parse(Pami0Config, config.options, f"{dataset}.corpus.options")
+    options = read_options(config, f"{dataset}.corpus")
     folder = out / "raw" / "features"
     published = paths.corpus_dir(dataset) / "raw" / "features"
     reading = Reading([])

@@ -11,7 +11,7 @@ from pathlib import Path
 from slt import paths
 from slt.config.base import PARAMS, parse
 from slt.config.data import CorpusConfig
-from slt.corpora import ClipsInTwoSplits, Reading, read_corpus, report
+from slt.corpora import ClipsOfParts, Reading, check_options, read_corpus, report
 from slt.errors import ConfigError, DataError
 from slt.manifest import SPLITS, Clip
 
@@ -38,6 +38,16 @@ class UnionConfig:
             raise ValueError(f"parts: the name `{WARNING}` is taken in the data report; choose another")
 
 
+def read_options(config: CorpusConfig, where: str) -> UnionConfig:
+    """The adapter's parameters, checked; ConfigError names the key below ``where``, the corpus section."""
+    options = parse(UnionConfig, config.options, f"{where}.options")
+    for key in ("language", "sign_language"):
+        _check_code(f"{where}.{key}", getattr(config, key), {getattr(part, key) for part in options.parts.values()})
+    for name, part in options.parts.items():
+        check_options(part, f"{where}.options.parts.{name}")
+    return options
+
+
 def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     """Read every part with its own adapter and limits; what a part generates lies below ``out / <its name>``.
 
@@ -45,20 +55,17 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
     stands in another split of another part, and whatever a part's own adapter and report raise.
     """
     where = f"{dataset}.corpus"
-    options = parse(UnionConfig, config.options, f"{where}.options")
-    for key in ("language", "sign_language"):
-        _check_code(f"{where}.{key}", getattr(config, key), {getattr(part, key) for part in options.parts.values()})
+    options = read_options(config, where)
     whole = Reading([], rows=dict.fromkeys(SPLITS, 0))
     gloss_free: list[bool | None] = []
-    by_path, by_content = ClipsInTwoSplits(by_content=False), ClipsInTwoSplits(by_content=True)
+    shown = ClipsOfParts()
     warnings: list[str] = []
     for name, part in options.parts.items():
-        reading = _read_part(part, dataset, name, out / name)
+        reading = read_corpus(part, dataset, out / name)
         reading.section = f"{where}.options.parts.{name}"
         whole.notes[name] = report(reading, part)
         moved = [_moved(clip, name, paths.corpus_dir(dataset)) for clip in reading.clips]
-        _check_splits(moved, by_path, f"{where}.options.parts")
-        _check_splits([clip for clip in moved if _is_hashed(clip)], by_content, f"{where}.options.parts")
+        _check_splits(moved, shown, f"{where}.options.parts")
         whole.clips += moved
         whole.dropped += [(split, f"{name}-{clip}", reason) for split, clip, reason in reading.dropped]
         for split, count in reading.rows.items():
@@ -67,8 +74,7 @@ def read(config: CorpusConfig, dataset: str, out: Path) -> Reading:
             warnings.append(f"part `{name}`: {reading.notes[WARNING]}")
         if reading.features is not None:
             gloss_free.append(reading.features.get("gloss_free"))
-    by_path.overlaps |= by_content.overlaps
-    whole.notes |= by_path.notes()
+    whole.notes |= shown.notes()
     if warnings:
         whole.notes[WARNING] = "; ".join(warnings)
     if gloss_free:  # one part that saw gloss is enough, and one of which it is not known
@@ -83,31 +89,18 @@ def _check_code(key: str, given: str, parts: set[str]) -> None:
         raise ConfigError(f"{PARAMS}: {key}: `{given}`, but its parts make it `{expected}`; write that")
 
 
-def _check_splits(clips: list[Clip], earlier: ClipsInTwoSplits, where: str) -> None:
+def _check_splits(clips: list[Clip], earlier: ClipsOfParts, where: str) -> None:
     """Raise DataError for a clip that an earlier part has in another split; then its part is one of the earlier.
 
     Within a part its own adapter has looked, and may have been told to let it be.
     """
     for clip in clips:
-        other = earlier.find(clip)
-        if other is not None:
-            raise DataError(
-                f"{where}: {earlier.says(clip, other)}, so scores would be meaningless; leave it in one split"
-            )
+        found = earlier.find(clip)
+        if found is not None:
+            rule, other = found
+            raise DataError(f"{where}: {rule.says(clip, other)}, so scores would be meaningless; leave it in one split")
     for clip in clips:
         earlier.add(clip)
-
-
-def _is_hashed(clip: Clip) -> bool:
-    """Whether the content of all its files is known, not just their size and time."""
-    return all(name.startswith("sha256:") for name in (clip.fingerprint or "none").split())
-
-
-def _read_part(part: CorpusConfig, dataset: str, name: str, out: Path) -> Reading:
-    try:
-        return read_corpus(part, dataset, out)
-    except ConfigError as error:  # an adapter names its keys as if the part were a dataset's own section
-        raise ConfigError(f"{dataset}.corpus.options.parts.{name}: {error}") from error
 
 
 def _moved(clip: Clip, name: str, folder: Path) -> Clip:

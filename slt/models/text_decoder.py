@@ -113,11 +113,13 @@ class TextDecoder(nn.Module):
         beam: int,
         n_best: int = 1,
         languages: Sequence[str] | None = None,
+        scores: bool = False,
         **options: Any,
     ) -> Any:
-        """Beam search; transformers' output object with ``sequences`` (B·n_best, L) and, for beams, their scores.
+        """Beam search; transformers' output object with ``sequences`` (B·n_best, L), each beginning with the prompt.
 
-        Sequences begin with the prompt.
+        With ``scores`` it has ``sequences_scores`` too. They cost memory: transformers then keeps the log-probabilities
+        of all beams, over the whole vocabulary, of every step.
         """
         self._memory_mask.set(memory_mask_BM, beam)
         prompt = self.prompt_ids(len(memory_BMD), languages).to(memory_BMD.device)
@@ -131,7 +133,7 @@ class TextDecoder(nn.Module):
             num_return_sequences=n_best,
             do_sample=False,
             return_dict_in_generate=True,
-            output_scores=beam > 1,
+            output_scores=scores,
             **options,
         )
 
