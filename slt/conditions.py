@@ -152,7 +152,9 @@ def _first_best(
     references: Sequence[str] | None = None,
 ) -> list[str]:
     def decode() -> list[str]:
-        results = translate(model, tokenizer, search, clips, sems, what, languages, references)
+        results = translate(
+            model, tokenizer, search, clips=clips, sems=sems, what=what, languages=languages, references=references
+        )
         return [result.sentences[0] for result in results]
 
     return _once(work, what, decode)

@@ -253,20 +253,11 @@ def test_a_wrong_choice_is_one_clear_line(
     assert not started
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        (
-            "adapter",
-            "own",
-            "adapter is `own`, so what it reads is not PHOENIX-2014T; take phoenix14t or phoenix14t_pami0",
-        ),
-    ],
-)
-def test_a_section_that_cannot_give_the_tables_is_refused(key: str, value: Any, message: str) -> None:
+def test_a_section_that_reads_another_corpus_is_refused() -> None:
     params = alone("phoenix14t")
-    corpus = params["phoenix14t"]["corpus"]
-    (corpus["options"] if key in corpus["options"] else corpus)[key] = value
+    options = {"manifest": "clips.tsv", "media": "videos", "layout": "own"}
+    params["phoenix14t"]["corpus"] |= {"adapter": "own", "options": options}
+    message = "adapter is `own`, so what it reads is not PHOENIX-2014T; take phoenix14t or phoenix14t_pami0"
     with pytest.raises(ConfigError, match=message):
         plan_paper(params, "phoenix14t")
 
