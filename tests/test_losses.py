@@ -51,5 +51,7 @@ def test_sem_figures_of_true_constant_and_rotated_sems() -> None:
     true = draw.standard_normal((50, 8))
     assert sem_figures(true, true) == pytest.approx({"spearman": 1, "retrieval1": 1, "cosine": 1})
     assert sem_figures(np.ones((50, 8)), true)["spearman"] == 0
+    assert sem_figures(np.zeros((50, 8)), true)["retrieval1"] == 0  # ties count against the prediction
+    assert sem_figures(np.repeat(true, 2, 0), np.repeat(true, 2, 0))["retrieval1"] == 1  # clips of one sentence
     rotated = sem_figures(true @ np.linalg.qr(draw.standard_normal((8, 8)))[0], true)
     assert rotated["spearman"] == pytest.approx(1) and rotated["retrieval1"] < 0.5

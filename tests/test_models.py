@@ -1,5 +1,6 @@
 """Padding has no influence, a batch of one equals a batch of many, and a saved model is the model."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from slt.models.sign_encoder import MaskedBatchNorm, copy_teacher, masked_mean, 
 from slt.models.text_decoder import sltr
 from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.tokenizer import train_tokenizer
+from slt.translate import Result
 
 TEXTS = ["Tomorrow it will rain in the north.", "Snow falls in the south.", "The wind is weak tonight."] * 3
 IDS = {"pad": 1, "bos": 0, "eos": 2}
@@ -109,6 +111,11 @@ def test_a_batch_of_one_equals_a_batch_of_many(clips: list[np.ndarray]) -> None:
         unscored = translate(model, tokenizer, replace(search, scores=False), clips=clips)
     assert [(one.sentences, one.scores) for one in unscored] == [(one.sentences, None) for one in many]
     assert [output.scores for output in kept] == [None]  # else every step's, of all beams over the whole vocabulary
+
+
+def test_a_translation_without_scores_is_json() -> None:
+    found = Result("clip", 3, ["a", "b"], None, []).to_json()
+    assert [entry["score"] for entry in json.loads(json.dumps(found, allow_nan=False))["n_best"]] == [None, None]
 
 
 def test_sems_of_long_sentences_are_written_together_and_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
