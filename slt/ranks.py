@@ -193,8 +193,8 @@ class BatchStatistics:
 
     def __init__(self, model: nn.Module, count: int) -> None:
         """Begin a step of ``count`` micro-batches."""
-        several = launch.world() > 1
-        self.norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and several]
+        modules = model.modules() if launch.world() > 1 else ()
+        self.norms = [module for module in modules if isinstance(module, _BatchNorm) and module.track_running_stats]
         self.momenta = [_given_momentum(norm) for norm in self.norms]
         self.start = [[buffer.clone() for buffer in _buffers(norm)] for norm in self.norms]
         self.tracked = [_tracked(norm) + count for norm in self.norms]

@@ -115,11 +115,14 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
     ranks.share(model, work.name, run.step, phase.lengths)
+    # once, since to walk through hundreds of modules takes a tenth of a step of a GPU
+    parameters = list(model.parameters())
+    model.train()
     steps = _Steps(phase, config, seed, run.step, device)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
     with lifecycle.deferred(), steps:
         while run.step < config.max_steps and not run.stopped_early:
-            _step(phase, config, run, model, optimiser, steps.next(), seed, device)
+            _step(phase, config, run, parameters, optimiser, steps.next(), seed, device)
             if launch.leads():
                 executed(work, "step", run.step)
             next(bar, None)
@@ -168,19 +171,18 @@ def _step(
     phase: Phase,
     config: TrainingConfig,
     run: Run,
-    model: nn.Module,
+    parameters: list[nn.Parameter],
     optimiser: torch.optim.Optimizer,
     batches: "_StepBatches",
     seed: int,
     device: str,
 ) -> None:
     """One optimiser step; its losses join ``run.sums``."""
-    model.train()
     optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
     optimiser.zero_grad(set_to_none=True)
     losses = _accumulate(phase, config, batches, seed, run.step, device)
-    ranks.sum_gradients(list(model.parameters()))
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    ranks.sum_gradients(parameters)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
     if not math.isfinite(norm):  # a GPU is waited for
         raise DataError(
             f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
@@ -312,6 +314,7 @@ def _agreed(number: int | None, stopped_early: bool) -> tuple[int, bool]:
 def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, work: Path) -> None:
     model.eval()
     figures, bleu = phase.validate()
+    model.train()
     run.curves += [(run.step, f"dev_{name}", value) for name, value in figures.items()]
     if bleu is not None:
         run.bleu[run.step] = torch.from_numpy(bleu.values)
