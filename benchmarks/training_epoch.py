@@ -160,10 +160,11 @@ def measure(sheet: Sheet, phase: Phase, training: TrainingConfig, name: str, ste
     found = []
     for what, batches in BATCHES.items():
         step = seconds_a_step(phase, training, steps, batches)
-        grouped = batches(phase.lengths, training.micro_batch, 1, 0)
+        lengths = phase.lengths(0)
+        grouped = batches(lengths, training.micro_batch, 1, 0)
         found.append(step * len(grouped))
-        padded = sum(max(phase.lengths[i] for i in items) * len(items) for items in grouped)
-        sheet.note(f"{name}, {what}: padding", 100 * (1 - sum(phase.lengths) / padded), "% of frames")
+        padded = sum(max(lengths[i] for i in items) * len(items) for items in grouped)
+        sheet.note(f"{name}, {what}: padding", 100 * (1 - sum(lengths) / padded), "% of frames")
         sheet.note(f"{name}, {what}: a step", 1000 * step, "ms")
         sheet.note(f"{name}, {what}: an epoch of {len(grouped)} steps", found[-1], "s")
     ours, theirs = found

@@ -94,21 +94,23 @@ def subsample(clip: np.ndarray, longest: int) -> np.ndarray:
     return clip[np.linspace(0, len(clip) - 1, longest).round().astype(int)]
 
 
-def augment(clip: np.ndarray, config: AugmentConfig, deviation: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """A training clip (T, F) resampled in time, thinned and noised; ``deviation`` (F,) scales the noise."""
-    clip = resample(clip, config, draw).astype(np.float32)
-    if config.noise:
-        clip += config.noise * deviation * draw.standard_normal(clip.shape, dtype=np.float32)
-    return clip
+def draw_lengths(
+    lengths: Sequence[int], config: AugmentConfig, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many frames each training clip has after its change of speed, and how many of them stay when it is thinned.
+
+    Drawn for all clips at once, before any is touched, so that batches are filled by the lengths that they will have.
+    """
+    stored = np.asarray(lengths)
+    speeds = draw.uniform(config.speed_min, config.speed_max, len(stored))
+    frames = np.maximum(1, np.round(stored * speeds).astype(int))
+    stays = 1 - draw.uniform(0, config.drop, len(stored))
+    return frames, np.maximum(1, np.round(frames * stays).astype(int))
 
 
-def resample(clip: np.ndarray, config: AugmentConfig, draw: np.random.Generator) -> np.ndarray:
-    """A training clip (T, F) resampled in time and thinned; its frames stay as they are stored."""
-    kept = np.arange(len(clip))
-    if config.speed_min != 1.0 or config.speed_max != 1.0:
-        frames = max(1, round(len(clip) * draw.uniform(config.speed_min, config.speed_max)))
-        kept = np.linspace(0, len(clip) - 1, frames).round().astype(int)
-    if config.drop:
-        stays = draw.random(len(kept)) >= draw.uniform(0, config.drop)
-        kept = kept[stays] if stays.any() else kept
-    return clip[kept]
+def resample(clip: np.ndarray, frames: int, kept: int, draw: np.random.Generator) -> np.ndarray:
+    """A clip (T, F) resampled to so many frames, of which as many as ``kept`` stay, any of them; as they are stored."""
+    at = np.linspace(0, len(clip) - 1, frames).round().astype(int)
+    if kept < frames:
+        at = at[np.sort(draw.choice(frames, kept, replace=False))]
+    return clip[at]

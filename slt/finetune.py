@@ -85,7 +85,7 @@ class Finetune:
     ) -> None:
         self.model, self.tokenizer, self.system, self.config = model, tokenizer, system, config
         self.sem_loss_kind, self.dev = sem_loss_kind, dev
-        self.lengths, self.languages = train.lengths, train.languages
+        self.languages = train.languages
         self.ids, self.cut = encode(tokenizer, train.texts, max_tokens)
         self.batches = ClipBatches(train, config.augment, positions, seed)
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
@@ -104,6 +104,9 @@ class Finetune:
                 )
         # the same clips at every validation: their gradients tell whether the two losses pull apart
         self.probe = self.batch(list(range(min(8, len(train.clips)))), epoch=0)
+
+    def lengths(self, epoch: int) -> list[int]:
+        return self.batches.lengths(epoch)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         inputs, labels = text_tensors(

@@ -51,9 +51,11 @@ class Sem2text:
         self.unknown = sum(ids.count(tokenizer.unk_token_id) for ids in self.ids)
         if self.unknown:
             log.warning("%d tokens of the training sentences are unknown to the vocabulary", self.unknown)
-        self.lengths = [len(ids) for ids in self.ids]
         self.dev_texts, self.dev_sems, self.dev_languages = spread(dev, DEV_SENTENCES)
         self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
+
+    def lengths(self, epoch: int) -> list[int]:
+        return [len(ids) for ids in self.ids]
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         sems = self.sems[items]
@@ -66,7 +68,7 @@ class Sem2text:
             "sems": torch.from_numpy(np.asarray(sems, np.float32)),
             "inputs": inputs,
             "labels": labels,
-            "counts": {"loss_text": sum(self.lengths[i] for i in items)},
+            "counts": {"loss_text": sum(len(self.ids[i]) for i in items)},
         }
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slt.batching import augment, pad_features, resample, rng, subsample
+from slt.batching import draw_lengths, pad_features, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.data import TeacherConfig
 from slt.config.train import AugmentConfig, EncoderConfig, Sign2semConfig
@@ -19,6 +19,9 @@ from slt.models.translator import SignTranslator, SignTranslatorConfig
 from slt.sem_metrics import sem_figures
 from slt.sem_space import SemSpace
 from slt.stage import device_name
+
+LENGTHS, CLIPS = 1, 2
+"""third parts of keys: that of an epoch's lengths, and of its first clip; 0 would be the key of the epoch's order"""
 
 
 class ClipBatches:
@@ -38,21 +41,38 @@ class ClipBatches:
         self.augmented = augmentation != AugmentConfig(1.0, 1.0, 0.0, 0.0)
         self.on_gpu = device_name().startswith("cuda") if on_gpu is None else on_gpu
         self._scale: Tensor | None = None
+        self._drawn: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def lengths(self, epoch: int) -> list[int]:
+        """Frames of each clip as the encoder is given it in this epoch."""
+        kept = self._draw(epoch)[1] if self.augmented else np.asarray(self.clips.lengths)
+        return np.minimum(kept, self.positions).tolist()
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """``features`` (B, T, F), ``mask`` (B, T) and ``sems`` (B, S) of these clips."""
-        arrays = [self.clips.features[i] for i in items]
-        if self.augmented:
-            draws = [rng(self.seed, epoch, i) for i in items]
-            if self.on_gpu:
-                arrays = [resample(clip, self.augmentation, draw) for clip, draw in zip(arrays, draws, strict=True)]
-            else:
-                given = (self.augmentation, self.deviation)
-                arrays = [augment(clip, *given, draw) for clip, draw in zip(arrays, draws, strict=True)]
-        arrays = [subsample(array, self.positions) for array in arrays]
+        arrays = [self._clip(item, epoch) for item in items]
         stored, pinned = (torch.float16, torch.cuda.is_available()) if self.on_gpu else (torch.float32, False)
         features, mask = pad_features(arrays, stored, pinned)
         return {"features": features, "mask": mask, "sems": torch.from_numpy(self.clips.sems[items])}
+
+    def _clip(self, item: int, epoch: int) -> np.ndarray:
+        clip = self.clips.features[item]
+        if not self.augmented:
+            return subsample(clip, self.positions)
+        frames, kept = self._draw(epoch)
+        draw = rng(self.seed, epoch, CLIPS + item)
+        clip = subsample(resample(clip, frames[item], kept[item], draw), self.positions)
+        if self.on_gpu or not self.augmentation.noise:
+            return clip
+        noise = draw.standard_normal(clip.shape, dtype=np.float32)
+        return clip.astype(np.float32) + self.augmentation.noise * self.deviation * noise
+
+    def _draw(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = self._drawn
+        if drawn is None or drawn[0] != epoch:  # threads that are in two epochs may draw again, the same
+            draw = rng(self.seed, epoch, LENGTHS)
+            drawn = self._drawn = (epoch, *draw_lengths(self.clips.lengths, self.augmentation, draw))
+        return drawn[1:]
 
     def given(self, batch: dict[str, Any]) -> Tensor:
         """The features (B, T, F), float32, that the encoder is given, on the device where the batch is."""
@@ -74,8 +94,10 @@ class Sign2sem:
 
     def __init__(self, model: SignTranslator, config: Sign2semConfig, train: ClipSet, dev: ClipSet) -> None:
         self.model, self.config, self.dev = model, config, dev
-        self.lengths = train.lengths
         self.batches = ClipBatches(train, config.augment, config.encoder.positions, config.seed)
+
+    def lengths(self, epoch: int) -> list[int]:
+        return self.batches.lengths(epoch)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         return {**self.batches.batch(items, epoch), "counts": {"loss_sem": len(items)}}

@@ -42,14 +42,15 @@ PLATEAU = 0.02
 class Phase(Protocol):
     """What a phase gives to the loop."""
 
-    lengths: list[int]
-    """frames or tokens per training item, as the batch budget counts them"""
     select: str
     """the validation figure that early stopping maximises"""
 
     @property
     def model(self) -> nn.Module:
         """What is trained."""
+
+    def lengths(self, epoch: int) -> list[int]:
+        """Frames or tokens that each training item has in this epoch, as the batch budget counts them."""
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """The micro-batch of these items, on CPU; ``counts`` says over how many terms each loss is summed."""
@@ -114,7 +115,7 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
         _compile_layers(model)
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
-    ranks.share(model, work.name, run.step, phase.lengths)
+    ranks.share(model, work.name, run.step, phase.lengths(0))
     # once, since to walk through hundreds of modules takes a tenth of a step of a GPU
     parameters = list(model.parameters())
     model.train()
@@ -247,7 +248,7 @@ class _Steps:
         while self.step >= self.begun_at + self._count():
             self.begun_at += self._count()
             self.epoch += 1
-            self.batches = epoch_batches(self.phase.lengths, self.config.micro_batch, self.seed, self.epoch)
+            self.batches = epoch_batches(self.phase.lengths(self.epoch), self.config.micro_batch, self.seed, self.epoch)
         start = (self.step - self.begun_at) * self.config.accumulate
         self.step += 1
         return self.epoch, self.batches[start : start + self.config.accumulate]
@@ -287,10 +288,10 @@ def _accumulate(
             assert isinstance(total, Tensor)
             total.backward()  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
-            items = batches.items[index]
+            items, lengths = batches.items[index], phase.lengths(batches.epoch)
             raise DataError(
                 f"step {step}: out of memory on {device} with a micro-batch of {len(items)} items,"
-                f" {sum(phase.lengths[i] for i in items)} frames or tokens; lower training.micro_batch (now"
+                f" {sum(lengths[i] for i in items)} frames or tokens; lower training.micro_batch (now"
                 f" {config.micro_batch}) and raise training.accumulate (now {config.accumulate}) by the same factor"
             ) from error
         for name, (loss, _) in losses.items():

@@ -79,9 +79,11 @@ class Tsdae:
         self.model, self.config = model, config
         self.ids, self.cut = encode(tokens, texts, config.max_tokens)
         self.dev, _ = encode(tokens, dev[:DEV_SENTENCES], config.max_tokens)
-        self.lengths = [len(ids) for ids in self.ids]
         if self.cut:
             log.warning("%d sentences are longer than max_tokens = %d and were cut", self.cut, config.max_tokens)
+
+    def lengths(self, epoch: int) -> list[int]:
+        return [len(ids) for ids in self.ids]
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         whole = [self.ids[i] for i in items]

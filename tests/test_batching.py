@@ -6,12 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slt.batching import augment, epoch_batches, fill, pad_tokens, rng, subsample
+from slt.batching import draw_lengths, epoch_batches, fill, pad_tokens, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.train import AugmentConfig
 from slt.manifest import Clip
 from slt.sign2sem import ClipBatches
 
+NOTHING, STRONG = AugmentConfig(1.0, 1.0, 0.0, 0.0), AugmentConfig(0.7, 1.2, 0.3, 0.0)
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=200)
 
 
@@ -30,14 +31,27 @@ def test_epochs_and_seeds_differ() -> None:
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
 
 
+@pytest.mark.parametrize("augmentation", [NOTHING, STRONG])
 @pytest.mark.parametrize("budget", [3712, 8192])
-def test_padding_is_under_five_percent_of_the_frames(budget: int) -> None:
+def test_padding_is_under_five_percent_of_the_frames(budget: int, augmentation: AugmentConfig) -> None:
     # PHOENIX-2014T's train clips: 7,096 of 116.6 ± 49.9 frames, 16 to 475
     mean, deviation = 116.6, 49.9
     drawn = np.random.default_rng(0).gamma((mean / deviation) ** 2, deviation**2 / mean, 7096)
-    lengths = drawn.clip(16, 475).round().astype(int).tolist()
-    padded = sum(len(b) * max(lengths[i] for i in b) for b in epoch_batches(lengths, budget, 0, 0))
-    assert 1 - sum(lengths) / padded < 0.05
+    batches = a_clip_of_each(drawn.clip(16, 475).round().astype(int).tolist(), augmentation, positions=400)
+    frames = padded = 0
+    for items in epoch_batches(batches.lengths(3), budget, 0, 3):
+        mask = batches.batch(items, 3)["mask"]
+        frames, padded = frames + int(mask.sum()), padded + mask.numel()
+        assert mask.numel() <= budget
+    assert 1 - frames / padded < 0.05
+
+
+def a_clip_of_each(lengths: list[int], augmentation: AugmentConfig, positions: int, seed: int = 1) -> ClipBatches:
+    clips = [Clip(str(i), "train", "de", "gsg", f"{i}.mp4", "text") for i in range(len(lengths))]
+    features = [np.arange(length, dtype=np.float16)[:, None] for length in lengths]
+    return ClipBatches(
+        ClipSet(clips, features, np.ones((len(clips), 1)), 0), augmentation, positions, seed, on_gpu=False
+    )
 
 
 def test_fill_keeps_the_order() -> None:
@@ -51,14 +65,36 @@ def test_subsample_keeps_both_ends_and_short_clips() -> None:
     assert subsample(clip, 100) is clip
 
 
-def test_augmentation_depends_on_its_key_alone_and_can_be_nothing() -> None:
-    clip = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float16)
-    strong = AugmentConfig(speed_min=0.5, speed_max=1.2, drop=0.3, noise=0.5)
-    nothing = AugmentConfig(speed_min=1.0, speed_max=1.0, drop=0.0, noise=0.0)
-    first, again, other = (augment(clip, strong, np.ones(4), rng(0, e, 7)) for e in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert first.shape != other.shape or not np.array_equal(first, other)
-    assert np.array_equal(augment(clip, nothing, np.ones(4), rng(0)), clip)
+def test_lengths_are_drawn_between_the_speeds_and_thinned_by_at_most_the_drop() -> None:
+    frames, kept = draw_lengths([100] * 5000, AugmentConfig(0.7, 1.2, 0.3, 0.0), rng(0))
+    assert (frames.min(), frames.max()) == (70, 120) and abs(frames.mean() - 95) < 1
+    assert (kept / frames).min() > 0.69 and (kept / frames).max() == 1 and abs((kept / frames).mean() - 0.85) < 0.005
+    assert [array.tolist() for array in draw_lengths([1, 1], AugmentConfig(0.1, 0.2, 0.9, 0.0), rng(0))] == [[1, 1]] * 2
+    assert [array.tolist() for array in draw_lengths([7, 90], NOTHING, rng(0))] == [[7, 90]] * 2
+
+
+def test_a_clip_is_resampled_evenly_and_loses_frames_anywhere() -> None:
+    clip = np.arange(10).reshape(10, 1)
+    assert resample(clip, 10, 10, rng(0)).tolist() == clip.tolist()
+    assert resample(clip, 19, 19, rng(0))[::2].tolist() == clip.tolist()
+    assert resample(clip, 4, 4, rng(0)).ravel().tolist() == [0, 3, 6, 9]
+    thinned = [tuple(resample(clip, 10, 6, rng(0, i)).ravel()) for i in range(300)]
+    assert {len(set(kept)) for kept in thinned} == {6} and all(list(kept) == sorted(kept) for kept in thinned)
+    assert np.bincount(np.concatenate(thinned)).min() > 300 * 0.6 * 0.8, "some frame hardly ever stays"
+
+
+def test_what_a_clip_looks_like_depends_on_seed_epoch_and_clip_not_on_its_batch() -> None:
+    def frames(batches: ClipBatches, items: list[int], epoch: int) -> list[list[float]]:
+        batch = batches.batch(items, epoch)
+        return [row[mask.bool()].ravel().tolist() for row, mask in zip(batch["features"], batch["mask"], strict=True)]
+
+    batches = a_clip_of_each([40, 40, 40], AugmentConfig(0.5, 1.2, 0.3, 0.5), positions=60)
+    first = frames(batches, [0, 1, 2], 1)
+    assert frames(batches, [2, 0], 1) == [first[2], first[0]]
+    assert [len(clip) for clip in first] == batches.lengths(1)
+    assert first[0] != first[1] and frames(batches, [0], 2) != first[:1]
+    other = a_clip_of_each([40, 40, 40], AugmentConfig(0.5, 1.2, 0.3, 0.5), positions=60, seed=5)
+    assert frames(other, [0], 1) != first[:1]
 
 
 def test_decoder_inputs_are_the_labels_shifted_behind_the_start_token() -> None:
