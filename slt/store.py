@@ -31,19 +31,23 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any] | None = N
 
     ``metadata`` (parameters, provenance) is stored as JSON under the key ``slt`` of the file's own metadata.
     """
-    if metadata is not None:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), "slt": canonical(metadata)})
     rows = max(1, table.num_rows)
     per_row = max(1, table.nbytes // rows)
-    with replacing(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            row_group_size=max(1, ROW_GROUP_BYTES // per_row),
-            compression="none",
-            write_page_checksum=True,
-            use_dictionary=False,
-        )
+    with writing(path, table.schema, metadata) as writer:
+        writer.write_table(table, row_group_size=max(1, ROW_GROUP_BYTES // per_row))
+
+
+@contextmanager
+def writing(path: Path, schema: pa.Schema, metadata: dict[str, Any] | None = None) -> Iterator[pq.ParquetWriter]:
+    """A writer of a file as :func:`write_table` makes it, for tables that come one after the other: a row group each.
+
+    The file is put into place only if the block succeeds.
+    """
+    if metadata is not None:
+        schema = schema.with_metadata({**(schema.metadata or {}), "slt": canonical(metadata)})
+    options = {"compression": "none", "write_page_checksum": True, "use_dictionary": False}
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **options) as writer:
+        yield writer
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -66,6 +70,18 @@ def iter_tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Tab
     with _reading(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns, use_threads=False)  # threads halve its speed
+
+
+def count_row_groups(path: Path) -> int:
+    """Row groups of a Parquet file: of one by :func:`writing`, the tables that it was given."""
+    with _reading(path) as file:
+        return int(file.num_row_groups)
+
+
+def read_row_group(path: Path, group: int) -> pa.Table:
+    """One row group of a Parquet file, checksums verified."""
+    with _reading(path) as file:
+        return file.read_row_group(group, use_threads=False)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -246,6 +262,12 @@ def _forget(marker: Path) -> None:
         marker.unlink(missing_ok=True)
     finally:
         os.close(directory)
+
+
+def keep(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``, or a copy on another file system: it stays when that is removed."""
+    with replacing(target) as temporary:
+        _link_or_copy(str(source), str(temporary))
 
 
 def _link_or_copy(source: str, target: str) -> None:

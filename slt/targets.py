@@ -49,10 +49,10 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
     path, ids = work / "targets.parquet", [clip.id for clip in clips]
     if not _finished(path, ids):
         vectors = teacher.encode([clip.text for clip in clips], "embedding targets")
-        table = pa.table({"id": ids, "sem": pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))})
+        table = pa.table({"id": ids, "sem": pack_vectors(vectors)})
         write_table(path, table, {**teacher.provenance(), "truncated": teacher.truncated})
         executed(work, "table", path.name)
-    raw = unpack_vectors(read_table(path).column("sem").to_pylist(), teacher.size)
+    raw = unpack_vectors(read_table(path).column("sem"), teacher.size)
     train = raw[[i for i, clip in enumerate(clips) if clip.split == "train"]]
     space = SemSpace.fit(train, config.normalize, config.center)
     write_json(work / "sem_space.json", space.to_json())
@@ -116,7 +116,7 @@ class Targets:
         if table.column_names != ["id", "sem"]:  # page checksums do not cover names
             raise StoreError(f"{folder / 'targets.parquet'}: columns {table.column_names}; delete it, run `dvc repro`")
         ids = tuple(table.column("id").to_pylist())
-        vectors = unpack_vectors(table.column("sem").to_pylist(), space.size)
+        vectors = unpack_vectors(table.column("sem"), space.size)
         return cls(ids, vectors, space, provenance, {name: row for row, name in enumerate(ids)}, folder)
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from slt import cluster
 from slt.config.data import TeacherConfig
@@ -110,16 +111,19 @@ class Teacher:
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
         texts = [[unique[i] for i in batch] for batch in batches]
         made = self._on_cluster(texts) if cluster.address() else map(self._forward, texts)
+        bad: list[int] = []
         for batch, rows in zip(batches, progress(made, what, len(batches), "batch"), strict=True):
             vectors[batch] = rows
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
+            bad += [i for i, finite in zip(batch, np.isfinite(rows).all(axis=1), strict=True) if not finite]
+        if bad:
             raise DataError(
                 f"teacher `{self.spec}`: {len(bad)} of {len(unique)} embeddings are not finite, the first of "
-                f"{unique[bad[0]]!r}; try SLT_DEVICE=cpu, or another teacher"
+                f"{unique[min(bad)]!r}; try SLT_DEVICE=cpu, or another teacher"
             )
+        if sentences == unique:  # no second copy for who has sorted them
+            return vectors
         row = {sentence: i for i, sentence in enumerate(unique)}
-        return vectors[[row[sentence] for sentence in sentences]] if sentences else vectors
+        return vectors[[row[sentence] for sentence in sentences]]
 
     def _forward(self, batch: list[str]) -> np.ndarray:
         """Vectors (n, size) of at most ``BATCH`` sentences."""
@@ -197,13 +201,23 @@ def _check_modules(path: Path, what: str) -> None:
             raise ConfigError(f"{what}: the path `{folder}` in its modules.json leads out of it; name another model")
 
 
-def pack_vectors(vectors: np.ndarray) -> list[bytes]:
-    """Rows of (n, size) as little-endian float32 bytes, one Parquet cell each."""
-    return [row.tobytes() for row in np.ascontiguousarray(vectors, dtype="<f4")]
+def pack_vectors(vectors: np.ndarray) -> pa.Array:
+    """Rows of (n, size) as little-endian float32 bytes, one Parquet cell each, in the memory that they lie in."""
+    numbers = np.ascontiguousarray(vectors, dtype="<f4")
+    count, size = numbers.shape
+    return pa.Array.from_buffers(pa.binary(4 * size), count, [None, pa.py_buffer(numbers)])
 
 
-def unpack_vectors(cells: list[bytes], size: int) -> np.ndarray:
-    """The (n, size) float32 matrix of :func:`pack_vectors`' cells; DataError when one has another size."""
-    if any(len(cell) != 4 * size for cell in cells):
+def unpack_vectors(column: pa.ChunkedArray, size: int) -> np.ndarray:
+    """The (n, size) float32 matrix of a column of :func:`pack_vectors`' cells; DataError when it has others."""
+    kind = column.type
+    if not pa.types.is_fixed_size_binary(kind) or kind.byte_width != 4 * size or column.null_count:
         raise DataError(f"stored vectors are not of {size} float32 numbers; delete the output and run `dvc repro`")
-    return np.frombuffer(b"".join(cells), dtype="<f4").astype(np.float32).reshape(len(cells), size)
+    matrix = np.empty((len(column), size), dtype=np.float32)
+    row = 0
+    for chunk in column.chunks:
+        if len(chunk):  # else it may have no memory
+            numbers = np.frombuffer(chunk.buffers()[1], "<f4", len(chunk) * size, 4 * size * chunk.offset)
+            matrix[row : row + len(chunk)] = numbers.reshape(len(chunk), size)
+        row += len(chunk)
+    return matrix

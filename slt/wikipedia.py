@@ -1,9 +1,8 @@
 """Monolingual sentences: clean and filter the text of a source, embed what is kept, and read it back.
 
-Sources are streamed: the memory they take does not grow with their size. What is kept of them is held until it is
-written, some 0.7 KB a sentence, so that a repeated one is found wherever it stands. Cleaning runs in ``SLT_WORKERS``
-processes (default: one per core) over batches of fixed content, taken up in order, so that the result is the
-same for any number of workers.
+Sources are streamed, and so is what is kept of them, but for 16 bytes a sentence by which a repeated one is found
+wherever it stands. Cleaning runs in ``SLT_WORKERS`` processes (default: one per core) over batches of fixed content,
+taken up in order, so that the result is the same for any number of workers.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ import logging
 import re
 import shutil
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +34,19 @@ from slt.paths import resolve
 from slt.run_log import executed
 from slt.stage import progress
 from slt.store import (
+    count_row_groups,
     file_sha256,
     fingerprint,
+    keep,
     publish,
     read_json,
     read_metadata,
+    read_row_group,
     read_table,
     work_folder,
     write_json,
     write_table,
+    writing,
 )
 from slt.teacher import Teacher, loaded, pack_vectors, unpack_vectors
 from slt.wikipedia_source import Document, read_documents, source_files
@@ -55,13 +58,20 @@ BATCH_CHARACTERS = 200_000
 """text per task of a cleaning process: about a quarter of a second"""
 KEPT_EXTRACTIONS = 2
 """per dataset in the work root, so that going back to the parameters before reads nothing again"""
+RECENT = 100_000
+"""digests in a Python set, which takes six times as much of each as an array"""
+SENTENCES = "sentences.parquet"
+SCHEMA = pa.schema([("text", pa.string()), ("split", pa.string()), ("language", pa.string())])
 REPORT = "report.json"  # of an extraction: written last, so that its being there tells that the whole is
 log = logging.getLogger("slt.wikipedia")
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Cached result of reading a source: ``sentences.parquet`` (text, split) and ``report.json`` in ``folder``."""
+    """Cached result of reading the sources, in ``folder``: ``sentences.parquet`` and ``report.json``.
+
+    The table has text, split and language; a row group holds the sentences of a shard.
+    """
 
     folder: Path
     key: str
@@ -90,16 +100,18 @@ def extract_sentences(config: WikipediaConfig, manifest: Path, dataset: str) -> 
         log.info("%s: already read; sentences taken from %s", ", ".join(sources.values()), folder)
         (folder / REPORT).touch()  # last used
         return Extraction(folder, key)
-    kept: dict[str, list[str]] = {}
     reports: dict[str, dict[str, Any]] = {}
+    kept: dict[str, Iterator[str]] = {}
     for language, source in sources.items():
-        cleaned = _clean_all(read_documents(files[language]), config, language)
-        texts, report = _select(cleaned, config, heldout, source)
-        report |= {"train": len(texts) - config.dev_sentences, "dev": config.dev_sentences}
-        kept[language] = texts
-        reports[language] = report | {"source_sha256": hashes[language], "language": language}
-        log.info("%s: %d sentences kept of %d", source, len(texts), report["candidates"])
-    write_table(folder / "sentences.parquet", _sentence_table(kept, config.dev_sentences))
+        reports[language] = {"source_sha256": hashes[language], "language": language}
+        documents = progress(read_documents(files[language]), f"reading {Path(source).name}", unit=" articles")
+        cleaned = _clean_all(iter(documents), config, language)
+        kept[language] = _select(cleaned, config, heldout, source, reports[language])
+    with writing(folder / SENTENCES, SCHEMA) as table:
+        rows = _rows(kept, config.dev_sentences)
+        while part := list(itertools.islice(rows, SENTENCES_PER_SHARD)):
+            columns = zip(*part, strict=True)
+            table.write_table(pa.table(list(map(list, columns)), schema=SCHEMA))
     whole = next(iter(reports.values())) if len(reports) == 1 else {"languages": reports}
     write_json(folder / REPORT, whole)
     _forget_old(folder.parent)
@@ -124,16 +136,20 @@ def _sources(config: WikipediaConfig, languages: list[str], dataset: str) -> dic
     return {language: given[language] for language in languages}
 
 
-def _sentence_table(kept: dict[str, list[str]], dev: int) -> pa.Table:
-    """Columns text, split, language: train sentences, then ``dev`` held-out ones of each language by turns.
+def _rows(kept: dict[str, Iterator[str]], dev: int) -> Iterator[tuple[str, str, str]]:
+    """Rows text, split, language: train sentences as they come, then the last ``dev`` of each language by turns.
 
     By turns, so that the first few of them stand for all languages alike.
     """
-    rows = [(text, "train", language) for language, texts in kept.items() for text in texts[: len(texts) - dev]]
-    last = [[(text, "dev", language) for text in texts[len(texts) - dev :]] for language, texts in kept.items()]
-    rows += [row for turn in zip(*last, strict=True) for row in turn]
-    columns = zip(*rows, strict=True)
-    return pa.table(dict(zip(("text", "split", "language"), map(list, columns), strict=True)))
+    last: dict[str, deque[str]] = {language: deque() for language in kept}
+    for language, texts in kept.items():
+        for text in texts:
+            last[language].append(text)
+            if len(last[language]) > dev:
+                yield last[language].popleft(), "train", language
+    for turn in zip(*last.values(), strict=True):
+        for text, language in zip(turn, kept, strict=True):
+            yield text, "dev", language
 
 
 def _forget_old(extractions: Path) -> None:
@@ -149,61 +165,105 @@ def match_key(text: str) -> str:
 
 
 def _select(
-    cleaned: Iterable[list[str]], config: WikipediaConfig, heldout: set[str], source: str
-) -> tuple[list[str], dict[str, Any]]:
-    """Kept sentences and the report, from each document's outcomes: a sentence, or ``LIST + reason`` of a drop."""
-    kept: list[str] = []
-    seen: set[bytes] = set()  # digests: a third of the memory that millions of sentences would take
+    cleaned: Iterable[list[list[str]]], config: WikipediaConfig, heldout: set[str], source: str, report: dict[str, Any]
+) -> Iterator[str]:
+    """Kept sentences of batches of documents' outcomes: each a sentence, or ``LIST + reason`` of a drop.
+
+    What was counted is added to ``report`` after the last one. DataError when there are not more than dev needs.
+    """
+    seen = Digests()
     dropped: Counter[str] = Counter()
-    documents = candidates = 0
-    for outcomes in progress(cleaned, f"reading {Path(source).name}", unit=" articles"):
-        documents += 1
-        candidates += len(outcomes)
-        for outcome in outcomes:
-            if outcome.startswith(LIST):
-                dropped[outcome[1:]] += 1
-                continue
-            digest = hashlib.blake2b(outcome.encode(), digest_size=16).digest()
-            if match_key(outcome) in heldout:
-                dropped["overlap_with_heldout"] += 1
-            elif digest in seen:
-                dropped["duplicate"] += 1
-            elif len(kept) == config.max_sentences:
-                dropped["over_max_sentences"] += 1  # of the last article read
-            else:
-                seen.add(digest)
-                kept.append(outcome)
-        if len(kept) == config.max_sentences:
+    documents = candidates = kept = 0
+    for batch in cleaned:
+        digests = [[_digest(outcome) for outcome in outcomes] for outcomes in batch]
+        known = seen.among(set(itertools.chain.from_iterable(digests)))
+        new: set[bytes] = set()
+        for outcomes, their_digests in zip(batch, digests, strict=True):
+            documents += 1
+            candidates += len(outcomes)
+            for outcome, digest in zip(outcomes, their_digests, strict=True):
+                if outcome.startswith(LIST):
+                    dropped[outcome[1:]] += 1
+                elif match_key(outcome) in heldout:
+                    dropped["overlap_with_heldout"] += 1
+                elif digest in known or digest in new:
+                    dropped["duplicate"] += 1
+                elif kept == config.max_sentences:
+                    dropped["over_max_sentences"] += 1  # of the last article read
+                else:
+                    new.add(digest)
+                    kept += 1
+                    yield outcome
+            if kept == config.max_sentences:
+                break
+        if kept == config.max_sentences:
             break
+        seen.add(new)
     if not documents:
         raise DataError(
             f"{source}: no article in it (pages of namespace 0 that are no redirects); "
             "take a dump named `…-pages-articles.xml.bz2`"
         )
     counts = {"overlap_with_heldout": 0, **dropped}
-    if len(kept) <= config.dev_sentences:
+    if kept <= config.dev_sentences:
         raise DataError(
-            f"{source}: {len(kept)} sentences kept of {candidates}, not more than dev_sentences = "
+            f"{source}: {kept} sentences kept of {candidates}, not more than dev_sentences = "
             f"{config.dev_sentences}; dropped: {json.dumps(counts, sort_keys=True)}. "
             "Take a larger source, or loosen min_words and max_words"
         )
-    report = {"documents": documents, "candidates": candidates, "kept": len(kept), "dropped": counts}
-    return kept, report | {"stopped_at_max_sentences": len(kept) == config.max_sentences, "source": source}
+    report |= {"documents": documents, "candidates": candidates, "kept": kept, "dropped": counts, "source": source}
+    report |= {"train": kept - config.dev_sentences, "dev": config.dev_sentences}
+    report |= {"stopped_at_max_sentences": kept == config.max_sentences}
+    log.info("%s: %d sentences kept of %d", source, kept, candidates)
+
+
+def _digest(outcome: str) -> bytes:
+    return hashlib.blake2b(outcome.encode(), digest_size=16).digest()
+
+
+class Digests:
+    """A set of 16-byte digests: the latest in a Python set, all others as 16 bytes each in sorted arrays.
+
+    An array is merged with the one before it unless that is twice as long, so that there are few of them.
+    """
+
+    def __init__(self) -> None:
+        self._recent: set[bytes] = set()
+        self._older: list[np.ndarray] = []
+
+    def add(self, digests: set[bytes]) -> None:
+        self._recent |= digests
+        if len(self._recent) < RECENT:
+            return
+        merged = np.sort(np.frombuffer(b"".join(self._recent), dtype="S16"))
+        while self._older and len(self._older[-1]) < 2 * len(merged):
+            merged = np.sort(np.concatenate((self._older.pop(), merged)), kind="stable")  # which finds what is sorted
+        self._older.append(merged)
+        self._recent = set()
+
+    def among(self, digests: set[bytes]) -> set[bytes]:
+        """Those of ``digests`` that are in the set."""
+        found = self._recent & digests
+        asked = sorted(digests - found)  # neighbours are looked for side by side
+        array = np.frombuffer(b"".join(asked), dtype="S16")
+        for older in self._older:
+            places = np.minimum(np.searchsorted(older, array), len(older) - 1)
+            found.update(asked[i] for i in np.flatnonzero(older[places] == array))
+        return found
 
 
 # --- cleaning ---
 
 
-def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language: str) -> Iterator[list[str]]:
-    """Outcomes per document, in order, cleaned by ``SLT_WORKERS`` workers (in this process, if the source is small)."""
+def _clean_all(documents: Iterator[Document], config: WikipediaConfig, language: str) -> Iterator[list[list[str]]]:
+    """Batches of outcomes per document, in order, cleaned by ``SLT_WORKERS`` workers (here, if the source is small)."""
     batches = _batches(documents)
     workers = worker_count()
     head = list(itertools.islice(batches, 4))
     clean = functools.partial(clean_documents, config=config, language=language)
     everything = itertools.chain(head, batches)
     serial = workers <= 1 or len(head) < 4  # starting processes takes longer
-    for outcomes in map(clean, everything) if serial else in_parallel(clean, everything, workers):
-        yield from outcomes
+    yield from map(clean, everything) if serial else in_parallel(clean, everything, workers)
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -250,13 +310,11 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
     """
     code = [file_sha256(Path(name)) for name in (__file__, str(teacher_module.__file__))]
     work = work_folder("wikipedia", fingerprint(extraction.key, code, teacher.provenance()))
-    # both at once: another process may forget the extraction during hours of embedding
-    table, report = read_table(extraction.folder / "sentences.parquet"), read_json(extraction.folder / REPORT)
-    starts = range(0, table.num_rows, SENTENCES_PER_SHARD)
-    tasks = []
-    for i, start in enumerate(starts):
-        part = table.slice(start, SENTENCES_PER_SHARD)
-        tasks.append(ShardTask(work / f"sentences-{i:05d}.parquet", part, f"{i + 1}/{len(starts)}"))
+    report = read_json(extraction.folder / REPORT)
+    source = work / f".{SENTENCES}.tmp"  # not published
+    keep(extraction.folder / SENTENCES, source)  # another process may forget the extraction during hours of embedding
+    count = count_row_groups(source)
+    tasks = [ShardTask(work / f"sentences-{i:05d}.parquet", source, i, count) for i in range(count)]
     made = _on_cluster(tasks, teacher) if cluster.address() else (make_shard(task, teacher) for task in tasks)
     shards = []
     truncated = 0
@@ -265,38 +323,31 @@ def embed_sentences(extraction: Extraction, teacher: Teacher, out: Path) -> None
         shards.append(record)
     write_json(work / "index.json", {**teacher.provenance(), "truncated": truncated, "shards": shards})
     write_json(work / REPORT, report)
+    source.unlink()
     publish(work, out)
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to make: where, of which sentences (text, split, language), and its number of how many."""
+    """One shard to make: where, of which row group of the sentences' file, and of how many."""
 
     path: Path
-    part: pa.Table
-    number: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        sink = pa.BufferOutputStream()  # a pickled slice would hold the whole table
-        with pa.ipc.new_stream(sink, self.part.schema) as stream:
-            stream.write_table(self.part)
-        return _task, (self.path, sink.getvalue().to_pybytes(), self.number)
-
-
-def _task(path: Path, part: bytes, number: str) -> ShardTask:
-    return ShardTask(path, pa.ipc.open_stream(part).read_all(), number)
+    source: Path
+    group: int
+    count: int
 
 
 def make_shard(task: ShardTask, teacher: Teacher) -> dict[str, Any]:
     """Embed one shard's sentences, unless it lies there complete; its record: file, train, dev, truncated."""
-    if not _finished(task.path, task.part):
+    part = read_row_group(task.source, task.group)
+    if not _finished(task.path, part):
         before = teacher.truncated
-        vectors = teacher.encode(task.part.column("text").to_pylist(), f"embedding {task.number}")
-        sems = pa.array(pack_vectors(vectors), type=pa.binary(4 * teacher.size))
+        vectors = teacher.encode(part.column("text").to_pylist(), f"embedding {task.group + 1}/{task.count}")
         cut = teacher.truncated - before
-        write_table(task.path, task.part.append_column("sem", sems), {**teacher.provenance(), "truncated": cut})
+        made = part.append_column("sem", pack_vectors(vectors))
+        write_table(task.path, made, {**teacher.provenance(), "truncated": cut})
         executed(task.path.parent, "shard", task.path.name)
-    counts = Counter(task.part.column("split").to_pylist())
+    counts = Counter(part.column("split").to_pylist())
     truncated = read_metadata(task.path)["truncated"]
     return {"file": task.path.name, "train": counts["train"], "dev": counts["dev"], "truncated": truncated}
 
@@ -357,7 +408,7 @@ class WikipediaText:
         matrix = np.empty((sum(shard[split] for shard in self.shards), self.size), dtype=np.float32)
         row = 0
         for table in self._tables(split, ["sem"]):
-            matrix[row : row + table.num_rows] = unpack_vectors(table.column("sem").to_pylist(), self.size)
+            matrix[row : row + table.num_rows] = unpack_vectors(table.column("sem"), self.size)
             row += table.num_rows
         return matrix
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from slt.config.data import TeacherConfig
@@ -181,10 +182,15 @@ def test_provenance_is_the_same_for_every_machine(tiny: Path) -> None:
 
 def test_stored_vectors_come_back_to_the_bit_and_of_another_size_never() -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    np.testing.assert_array_equal(unpack_vectors(pack_vectors(vectors), 5), vectors)
-    assert unpack_vectors([], 5).shape == (0, 5)
-    with pytest.raises(DataError, match="not of 4"):
-        unpack_vectors(pack_vectors(vectors), 4)
+    packed = pack_vectors(vectors)
+    column = pa.chunked_array([packed.slice(1), packed.slice(0, 0), packed.slice(0, 1)])
+    np.testing.assert_array_equal(unpack_vectors(column, 5), vectors[[1, 2, 0]])
+    assert unpack_vectors(column.slice(0, 0), 5).shape == (0, 5)
+    np.testing.assert_array_equal(unpack_vectors(pa.chunked_array([pack_vectors(vectors.T)]), 3), vectors.T)
+    others = pa.array([vectors[0].tobytes(), None], type=pa.binary(20)), pa.array([vectors[0].tobytes()])
+    for damaged, size in ((packed, 4), *((other, 5) for other in others)):
+        with pytest.raises(DataError, match=f"not of {size}"):
+            unpack_vectors(pa.chunked_array([damaged]), size)
 
 
 @pytest.mark.skipif(not E5.is_dir(), reason="the German teacher is not beside this checkout")

@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ import slt.wikipedia
 from slt.config.data import WikipediaConfig
 from slt.errors import ConfigError, DataError
 from slt.manifest import Clip, write_manifest
-from slt.store import read_json, read_table
+from slt.store import iter_tables, read_json, read_table
 from slt.wikipedia import (
+    Digests,
     WikipediaText,
     embed_sentences,
     extract_sentences,
@@ -236,6 +238,7 @@ def test_a_failed_reading_leaves_no_result_behind() -> None:
     dump.write_bytes(whole[:-20])
     with pytest.raises(DataError):
         extract()
+    assert not [path for path in Path("work").rglob("*") if path.is_file()]
     dump.write_bytes(whole)
     assert len(extract()[0]) == 20
 
@@ -250,6 +253,56 @@ def test_an_article_that_the_parser_cannot_read_is_counted(monkeypatch: pytest.M
     write_dump(page("A", "This one is broken."), page("B", sentences(5).replace("\n", " ")))
     texts, report = extract()
     assert len(texts) == 5 and report["dropped"]["unparsable_article"] == 1
+
+
+# --- repeated sentences, whatever their number ---
+
+
+def test_repeated_sentences_are_those_of_a_plain_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slt.wikipedia, "RECENT", 64)
+    generator = np.random.default_rng(0)
+    seen, plain = Digests(), set[bytes]()
+    for size in generator.integers(0, 80, 300):
+        numbers = generator.integers(0, 8_000, size)
+        batch = {bytes(4) + int(n).to_bytes(4, "big") + bytes(8) for n in numbers}  # zeros at the ends count as well
+        assert seen.among(batch) == plain & batch
+        seen.add(batch - plain)
+        plain |= batch
+    assert len(plain) > 4_000
+    assert sum(map(len, seen._older)) > len(plain) - 64 and len(seen._older) < 10
+
+
+def test_sentences_are_kept_as_if_all_were_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slt.wikipedia, "RECENT", 10)
+    monkeypatch.setattr(slt.wikipedia, "SENTENCES_PER_SHARD", 7)
+    monkeypatch.setattr(slt.wikipedia, "BATCH_CHARACTERS", 300)
+    numbers = np.random.default_rng(0).integers(0, 150, 400).tolist()
+    lines = [f"Sentence {word(n)} tells of the weather." for n in numbers]
+    write_dump(*(page(f"P{at}", "\n".join(lines[at : at + 4])) for at in range(0, len(lines), 4)))
+    texts, report = extract(replace(CONFIG, dev_sentences=5))
+    assert texts == list(dict.fromkeys(lines)) and report["dropped"]["duplicate"] == len(lines) - len(texts)
+    (table,) = Path("work").rglob("sentences.parquet")
+    assert [len(group) for group in iter_tables(table)] == [7] * (len(texts) // 7) + [len(texts) % 7]
+
+
+def test_extraction_holds_no_text_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slt.wikipedia, "RECENT", 100)
+    monkeypatch.setattr(slt.wikipedia, "SENTENCES_PER_SHARD", 100)
+    write_dump(page("A", "Not read."))
+
+    def peak(count: int) -> int:
+        """Bytes at the most, with sentences of 1,000 characters that come in batches of ten documents."""
+        batches = ([[f"{n} {'x' * 1_000}"] for n in range(at, at + 10)] for at in range(0, count, 10))
+        monkeypatch.setattr(slt.wikipedia, "_clean_all", lambda *_: batches)
+        tracemalloc.start()
+        extract_sentences(replace(CONFIG, max_words=count), Path("manifest.parquet"), "demo")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(500)  # imports
+    few, many = peak(1_000), peak(5_000)
+    assert many - few < 4_000 * 100
 
 
 # --- caching, workers, embedding ---
@@ -285,7 +338,8 @@ def test_only_the_last_used_extractions_of_a_dataset_stay(tmp_path: Path) -> Non
     assert [folder.is_dir() for folder in (first.folder, third.folder, other.folder, making)] == [True] * 4
 
 
-def test_an_extraction_may_be_forgotten_while_it_is_embedded() -> None:
+def test_an_extraction_may_be_forgotten_while_it_is_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slt.wikipedia, "SENTENCES_PER_SHARD", 8)
     write_dump(page("A", sentences(20)))
     extraction = extract_sentences(CONFIG, Path("manifest.parquet"), "demo")
 
@@ -296,6 +350,8 @@ def test_an_extraction_may_be_forgotten_while_it_is_embedded() -> None:
 
     embed_sentences(extraction, Slow(), Path("out"))
     assert read_json(Path("out/report.json"))["kept"] == 20
+    assert WikipediaText.open(Path("out")).texts("train") == sentences(18).splitlines()
+    assert {path.name.split("-")[0] for path in Path("out").iterdir()} == {"sentences", "index.json", "report.json"}
 
 
 @pytest.mark.parametrize(

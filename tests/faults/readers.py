@@ -122,7 +122,7 @@ def read_feature_set(folder: Path) -> Any:
 def write_targets(folder: Path) -> None:
     provenance = {"model": "x", "sha256": "0", "size": 8, "prompt": ""}
     vectors = noise(3, 8)
-    table = pa.table({"id": list(NAMES), "sem": pa.array(pack_vectors(vectors), type=pa.binary(32))})
+    table = pa.table({"id": list(NAMES), "sem": pack_vectors(vectors)})
     write_table(folder / "targets.parquet", table, provenance)
     write_json(folder / "sem_space.json", SemSpace.fit(vectors, True, True).to_json())
     write_json(folder / "targets.json", {**provenance, "clips": 3})
