@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slt import launch
+from slt import launch, resources
 from slt.errors import ConfigError, DataError
 from slt.stage import device_name
 from slt.store import fingerprint
@@ -127,6 +127,8 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if resources.out_of_memory(error):
+            raise
         raise DataError(
             f"process {launch.rank()} of {launch.world()} (from 0) has lost another one; its own message or the "
             "launcher's says why. Start all of them again: training goes on from the last checkpoint, with any number "

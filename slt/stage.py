@@ -49,7 +49,7 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
         log.error("%s: %s", label, error)
         sys.exit(2)
     except Exception as error:
-        line = resources.explain(error)
+        line = resources.explain(error, name)
         if line is None:
             raise
         log.error("%s: %s", label, line)
