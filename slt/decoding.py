@@ -13,6 +13,11 @@ from slt.ctc import best_labels
 from slt.models.translator import SignTranslator
 from slt.stage import progress
 
+VALIDATION = 64
+"""clips or sentences at a time in validation, where memory allows"""
+WITHOUT_GRADIENT = 8
+"""times ``training.micro_batch`` that validation may have at a time: it keeps no layer's states for a backward pass"""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -25,6 +30,8 @@ class Search:
     n_best: int = 1
     scores: bool = False
     """whether the translations shall have them"""
+    frames: int | None = None
+    """of a batch of clips, after padding, at most (a longer clip stands alone); None: any number"""
 
 
 @dataclass(frozen=True)
@@ -38,24 +45,28 @@ class Translation:
     scores: list[float] | None
 
 
-def encode_clips(model: SignTranslator, clips: Sequence[np.ndarray], batch: int) -> np.ndarray:
-    """SEMs (n, S) of clips with (T_i, F) features each."""
+def encode_clips(
+    model: SignTranslator, clips: Sequence[np.ndarray], batch: int, frames: int | None = None
+) -> np.ndarray:
+    """SEMs (n, S) of clips with (T_i, F) features each; ``frames`` as of a :class:`Search`."""
     sems = np.zeros((len(clips), model.config.sem_dim), np.float32)
-    for items in _by_length([len(clip) for clip in clips], batch):
+    for items in _by_length([len(clip) for clip in clips], batch, frames):
         with torch.inference_mode():
             _, sem = model.encode(*_to_model(model, *pad_features([clips[i] for i in items])))
         sems[items] = sem.float().cpu().numpy()
     return sems
 
 
-def recognise(model: SignTranslator, clips: Sequence[np.ndarray], batch: int, beam: int) -> list[list[str]]:
+def recognise(
+    model: SignTranslator, clips: Sequence[np.ndarray], batch: int, beam: int, frames: int | None = None
+) -> list[list[str]]:
     """The glosses of clips (T_i, F), of a model with a gloss head; a ``beam`` of 1 reads the likeliest label per frame.
 
     An encoder trained with CTC alone had 45.8 WER on the demo's dev split by a beam of 1 and 43.5 by one of 4
     (difference 2.3, 95 % interval 1.3 to 3.3); a system at the end of a short training gains far more.
     """
     glosses: list[list[str]] = [[]] * len(clips)
-    for items in progress(_by_length([len(clip) for clip in clips], batch), "glosses", unit="batch"):
+    for items in progress(_by_length([len(clip) for clip in clips], batch, frames), "glosses", unit="batch"):
         features, mask = _to_model(model, *pad_features([clips[i] for i in items]))
         with torch.inference_mode():
             logits_BTV = model.gloss_logits(model.encode(features, mask)[0])
@@ -88,7 +99,7 @@ def translate(
     else:
         raise ValueError("give clips, SEMs, or both")
     results: list[Translation | None] = [None] * len(lengths)
-    batches = _by_length(lengths, search.batch)
+    batches = _by_length(lengths, search.batch, None if clips is None else search.frames)
     scored = search.scores and search.beam > 1
     for items in progress(batches, what, len(batches), "batch"):
         with torch.inference_mode():
@@ -130,6 +141,11 @@ def _to_model(model: SignTranslator, features: Tensor, mask: Tensor) -> tuple[Te
     return features.to(model.device), mask.to(model.device)
 
 
-def _by_length(lengths: Sequence[int], batch: int) -> list[list[int]]:
+def _by_length(lengths: Sequence[int], batch: int, positions: int | None = None) -> list[list[int]]:
     order = sorted(range(len(lengths)), key=lambda item: (-lengths[item], item))  # longest first: memory shows at once
-    return [order[start : start + batch] for start in range(0, len(order), batch)]
+    batches = list[list[int]]()
+    while order:
+        fitting = batch if positions is None else min(batch, max(1, positions // max(1, lengths[order[0]])))
+        batches.append(order[:fitting])
+        order = order[fitting:]
+    return batches

@@ -10,7 +10,7 @@ from slt.batching import pad_glosses
 from slt.clips import ClipSet
 from slt.config.train import FinetuneConfig, SystemConfig
 from slt.ctc import frames_needed
-from slt.decoding import Search, encode_clips, recognise
+from slt.decoding import VALIDATION, WITHOUT_GRADIENT, Search, encode_clips, recognise
 from slt.gloss import encode_glosses
 from slt.losses import gloss_loss, gradient_cosine, sem_loss, text_loss
 from slt.metrics import Statistics
@@ -88,7 +88,8 @@ class Finetune:
         self.languages = train.languages
         self.ids, self.cut = encode(tokenizer, train.texts, max_tokens)
         self.batches = ClipBatches(train, config.augment, positions, seed)
-        self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
+        self.frames = WITHOUT_GRADIENT * config.training.micro_batch
+        self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=VALIDATION, frames=self.frames)
         self.glosses: list[list[int]] | None = None
         self.too_short: list[str] = []
         if system.gloss_weight:
@@ -151,14 +152,15 @@ class Finetune:
         )
         figures = {"bleu": bleu.value()}
         if predicts_sem(self.system):
-            sems = encode_clips(self.model, self.dev.features, 64)
+            sems = encode_clips(self.model, self.dev.features, VALIDATION, self.frames)
             figures.update(sem_figures(sems, self.dev.sems))
         if self.system.sem_weight:
             figures["gradient_cosine"] = self._gradient_cosine()
         if self.glosses is not None:
             references = [clip.gloss or "" for clip in self.dev.clips]
             if all(line.split() for line in references):  # else there is no such figure, as in the evaluation
-                hypotheses = [" ".join(glosses) for glosses in recognise(self.model, self.dev.features, 64, beam=1)]
+                found = recognise(self.model, self.dev.features, VALIDATION, beam=1, frames=self.frames)
+                hypotheses = [" ".join(glosses) for glosses in found]
                 figures["wer"] = WER.statistics(hypotheses, references).value()
         return figures, bleu
 

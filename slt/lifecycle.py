@@ -69,17 +69,29 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def die_with_parent() -> None:
-    """Stop this process (SIGTERM, then SIGKILL) when the process that started it is gone.
+    """Stop this process (SIGTERM, then SIGKILL) when the process that started it, or its launcher, is gone.
 
     A killed `dvc repro` leaves its stage running, and the next one would start a second copy into the same
     output (seen with DVC 3.67). Polling, not PR_SET_PDEATHSIG: that fires when the starting *thread* ends.
     """
 
+    starter = int(os.environ.get(launch.STARTER, PARENT))
+
     def watch() -> None:
-        while os.getppid() == PARENT:
+        while os.getppid() == PARENT and _exists(starter):
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGKILL)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

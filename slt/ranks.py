@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slt import launch
+from slt import launch, resources
 from slt.errors import ConfigError, DataError
 from slt.stage import device_name
 from slt.store import fingerprint
@@ -36,10 +36,14 @@ SPOKEN = "slt/spoken"
 
 
 def together(main: Callable[..., None]) -> Callable[..., None]:
-    """A training stage's ``main`` for one process or, with a launcher, for several; all but the first end in it."""
+    """A training stage's ``main`` for one process or, with a launcher, for several; all but the first end in it.
+
+    With ``SLT_LAUNCH`` the stage starts itself again through the launcher that it names.
+    """
 
     @functools.wraps(main)
     def stage(**arguments: str) -> None:
+        launch.through_launcher()
         with joined():
             main(**arguments)
             follows = not launch.leads()
@@ -54,7 +58,7 @@ def joined() -> Iterator[None]:
     """Within this block the processes of a launcher are one run: gloo on CPU, NCCL on GPUs, one GPU each.
 
     Of an error that several of them see, the first to see it speaks; the others exit with code 2 in silence. Raises
-    ConfigError for a launcher's variables that contradict each other.
+    ConfigError for a launcher's variables that contradict each other, or when a process has no GPU of its own.
     """
     rank, world, local = (
         _given(name, default) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
@@ -73,7 +77,7 @@ def joined() -> Iterator[None]:
             logging.getLogger(name).setLevel(logging.ERROR)
     gpu = device_name().startswith("cuda")
     if gpu:
-        torch.cuda.set_device(local)
+        _take_gpu(local)
     with _lost():
         store, _, _ = next(distributed.rendezvous("env://", rank, world, timeout=PATIENCE))
         # figures travel by gloo either way
@@ -88,6 +92,19 @@ def joined() -> Iterator[None]:
     finally:
         distributed.destroy_process_group()
         launch.join(0, 1)
+
+
+def _take_gpu(local: int) -> None:
+    device, count = device_name(), torch.cuda.device_count()
+    if device != "cuda":
+        raise ConfigError(f"SLT_DEVICE is `{device}`, one GPU for several processes; set it to cuda, or unset it")
+    if local >= count:
+        raise ConfigError(
+            f"LOCAL_RANK is {local}, but this process sees {count} GPUs (CUDA_VISIBLE_DEVICES is"
+            f" {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}), and each process needs one of its own; start no"
+            f" more than {count} a machine (torchrun: --nproc-per-node {count}), or let each process see all GPUs"
+        )
+    torch.cuda.set_device(local)
 
 
 def _given(name: str, default: int) -> int:
@@ -110,6 +127,8 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if resources.out_of_memory(error):
+            raise
         raise DataError(
             f"process {launch.rank()} of {launch.world()} (from 0) has lost another one; its own message or the "
             "launcher's says why. Start all of them again: training goes on from the last checkpoint, with any number "

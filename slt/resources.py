@@ -19,27 +19,50 @@ _ADVICE = {
     errno.EIO: "look at the disk",
 }
 _NUMBERED = re.compile(r"(?:\[errno |os error )(\d+)", re.IGNORECASE)  # as Arrow's and Rust's messages have it
-_MEMORY = "batch (`features.batch`, `training.micro_batch`, `evaluate.batch`) or SLT_WORKERS"
+_NO_MEMORY = ("can't allocate", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""how C++ libraries say so in an error of no type of its own"""
+_MICRO_BATCH = "lower training.micro_batch and raise training.accumulate by the same factor"
+_TEACHER = "lower SLT_WORKERS, or set SLT_DEVICE=cpu where a GPU's does not do: the teacher's batches are fixed"
+_MEMORY = {
+    "features": "lower features.batch or SLT_WORKERS",
+    "targets": _TEACHER,
+    "wikipedia": f"{_TEACHER}; wikipedia.max_sentences is what the host holds",
+    "sign2sem": _MICRO_BATCH,
+    "sem2text": _MICRO_BATCH,
+    "finetune": _MICRO_BATCH,
+    "ceiling": "lower evaluate.batch",
+    "evaluate": "lower evaluate.batch",
+}
+"""what each stage that computes can do with less memory; the others decode and write with processes alone"""
 
 
-def explain(error: BaseException) -> str | None:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the host or of a GPU did not suffice."""
+    # by name: this module is imported by stages that must not import torch
+    by_type = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    return by_type or any(words in str(error) for words in _NO_MEMORY)
+
+
+def explain(error: BaseException, stage: str = "") -> str | None:
     """One line for an error of the machine, with its number and what to change; None for any other error.
+
+    Of a lack of memory it says what helps in this ``stage``.
 
     Libraries wrap the system's error (torch.save raises a RuntimeError after a failed write), so the whole chain of
     causes is looked through, and the text where a C++ or Rust library left nothing but text.
     """
     link: BaseException | None = error
     while link is not None:
-        if (line := _explain(link)) is not None:
+        if (line := _explain(link, stage)) is not None:
             return f"{line}, {AGAIN}"
         link = link.__cause__ or link.__context__
     return None
 
 
-def _explain(error: BaseException) -> str | None:
-    # by name: this module is imported by stages that must not import torch
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate" in str(error):
-        return f"out of memory ({str(error).splitlines()[0] if str(error) else 'host'}); lower the {_MEMORY}"
+def _explain(error: BaseException, stage: str) -> str | None:
+    if out_of_memory(error):
+        said = str(error).splitlines()[0] if str(error) else "host"
+        return f"out of memory ({said}); free what other processes hold, or {_MEMORY.get(stage, 'lower SLT_WORKERS')}"
     number = getattr(error, "errno", None)
     if number is None and (found := _NUMBERED.search(str(error))):
         number = int(found[1])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slt.batching import pad_tokens, rng
 from slt.config.train import DecoderConfig, PretrainedDecoderConfig, Sem2textConfig
-from slt.decoding import Search, translate
+from slt.decoding import VALIDATION, WITHOUT_GRADIENT, Search, translate
 from slt.losses import text_loss
 from slt.metrics import BLEU_13A, Statistics
 from slt.models.pretrained_decoder import Source, load_source, take_decoder
@@ -52,7 +52,8 @@ class Sem2text:
         if self.unknown:
             log.warning("%d tokens of the training sentences are unknown to the vocabulary", self.unknown)
         self.dev_texts, self.dev_sems, self.dev_languages = spread(dev, DEV_SENTENCES)
-        self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=64)
+        fitting = max(1, WITHOUT_GRADIENT * config.training.micro_batch // max_tokens)
+        self.search = Search(beam=1, length_penalty=1.0, max_tokens=max_tokens, batch=min(VALIDATION, fitting))
 
     def lengths(self, epoch: int) -> list[int]:
         return [len(ids) for ids in self.ids]

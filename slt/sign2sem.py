@@ -11,7 +11,7 @@ from slt.batching import draw_lengths, pad_features, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.data import TeacherConfig
 from slt.config.train import AugmentConfig, EncoderConfig, Sign2semConfig
-from slt.decoding import encode_clips
+from slt.decoding import VALIDATION, WITHOUT_GRADIENT, encode_clips
 from slt.errors import ConfigError
 from slt.losses import sem_loss
 from slt.models.sign_encoder import copy_teacher, random_transformer, teacher_transformer
@@ -107,7 +107,8 @@ class Sign2sem:
         return {"loss_sem": (sem_loss(self.config.loss, predicted, batch["sems"]), 1.0)}
 
     def validate(self) -> tuple[dict[str, float], None]:
-        predicted = encode_clips(self.model, self.dev.features, 64)
+        frames = WITHOUT_GRADIENT * self.config.training.micro_batch
+        predicted = encode_clips(self.model, self.dev.features, VALIDATION, frames)
         mse = float(np.square(predicted - self.dev.sems).mean())
         return {**sem_figures(predicted, self.dev.sems), "mse": mse}, None
 

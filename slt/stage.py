@@ -49,7 +49,7 @@ def run(name: str, keys: list[str], main: Callable[..., None]) -> None:
         log.error("%s: %s", label, error)
         sys.exit(2)
     except Exception as error:
-        line = resources.explain(error)
+        line = resources.explain(error, name)
         if line is None:
             raise
         log.error("%s: %s", label, line)
@@ -71,10 +71,26 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
 
 
 def device_name() -> str:
-    """The torch device to use: ``SLT_DEVICE``, else cuda when there is one, else cpu. No param: results agree."""
+    """The torch device to use: ``SLT_DEVICE``, else cuda when there is one, else cpu. No param: results agree.
+
+    Raises ConfigError when ``SLT_DEVICE`` is no device, or a GPU that torch does not find.
+    """
     import torch
 
-    return os.environ.get("SLT_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    given = os.environ.get("SLT_DEVICE")
+    if not given:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(given)
+    except RuntimeError as error:
+        raise ConfigError(f"SLT_DEVICE is `{given}`; set it to cpu, cuda or cuda:1, or unset it") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(
+            f"SLT_DEVICE is `{given}`, but torch {torch.__version__} finds {count} GPUs; look at `nvidia-smi` and"
+            " CUDA_VISIBLE_DEVICES, or set SLT_DEVICE to cpu, or unset it"
+        )
+    return given
 
 
 def compiles() -> bool:

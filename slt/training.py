@@ -10,9 +10,11 @@ several processes computes which micro-batch (:mod:`slt.ranks`): their results d
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from slt import launch, lifecycle, ranks
+from slt import launch, lifecycle, ranks, resources
 from slt.batching import epoch_batches
 from slt.bootstrap import Comparison, draw, paired_test
 from slt.config.train import TrainingConfig
@@ -182,17 +184,48 @@ def _step(
     optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = config.lr * schedule(config, run.step)
     optimiser.zero_grad(set_to_none=True)
     losses = _accumulate(phase, config, batches, seed, run.step, device)
-    ranks.sum_gradients(parameters)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-    if not math.isfinite(norm):  # a GPU is waited for
-        raise DataError(
-            f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
-            f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"
-        )
-    for name, value in ranks.summed(_added(losses), batches.counted).items():
-        run.sums.setdefault(name, []).append(value)
-    optimiser.step()
+    with _memory(run.step, device, lambda: _OPTIMISER):
+        ranks.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        if not math.isfinite(norm):  # a GPU is waited for
+            raise DataError(
+                f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
+                f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"
+            )
+        for name, value in ranks.summed(_added(losses), batches.counted).items():
+            run.sums.setdefault(name, []).append(value)
+        optimiser.step()
     run.step += 1
+
+
+_OPTIMISER = (
+    "the gradients and the optimiser's states, which do not depend on the batch; free what other processes hold, or"
+    " take a smaller model or a device with more memory"
+)
+
+
+def _micro_batch(phase: Phase, config: TrainingConfig, epoch: int, items: list[int]) -> str:
+    lengths = phase.lengths(epoch)
+    frames = sum(lengths[i] for i in items)
+    return f"a micro-batch of {len(items)} items, {frames} frames or tokens; {_lower(config)}"
+
+
+def _lower(config: TrainingConfig) -> str:
+    return (
+        f"lower training.micro_batch (now {config.micro_batch}) and raise training.accumulate (now"
+        f" {config.accumulate}) by the same factor"
+    )
+
+
+@contextmanager
+def _memory(step: int, device: str, what: Callable[[], str]) -> Iterator[None]:
+    """A lack of memory is a DataError that says ``what`` it did not suffice for and what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not resources.out_of_memory(error):
+            raise
+        raise DataError(f"step {step}: out of memory on {device} with {what()}") from error
 
 
 @dataclass(frozen=True)
@@ -280,20 +313,13 @@ def _accumulate(
     values: dict[str, list[tuple[Tensor, float]]] = {}
     for index, batch in batches.own.items():
         torch.manual_seed(int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> 1))
-        moved = _tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
-        try:
+        with _memory(step, device, partial(_micro_batch, phase, config, batches.epoch, batches.items[index])):
+            moved = _tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
                 losses = phase.losses(moved)
             total = sum(weight * loss / counts[name] for name, (loss, weight) in losses.items())
             assert isinstance(total, Tensor)
             total.backward()  # type: ignore[no-untyped-call]
-        except torch.OutOfMemoryError as error:
-            items, lengths = batches.items[index], phase.lengths(batches.epoch)
-            raise DataError(
-                f"step {step}: out of memory on {device} with a micro-batch of {len(items)} items,"
-                f" {sum(lengths[i] for i in items)} frames or tokens; lower training.micro_batch (now"
-                f" {config.micro_batch}) and raise training.accumulate (now {config.accumulate}) by the same factor"
-            ) from error
         for name, (loss, _) in losses.items():
             values.setdefault(name, []).append((loss.detach(), counts[name]))
         statistics.take(index)
@@ -314,7 +340,8 @@ def _agreed(number: int | None, stopped_early: bool) -> tuple[int, bool]:
 
 def _validate(phase: Phase, config: TrainingConfig, run: Run, model: nn.Module, work: Path) -> None:
     model.eval()
-    figures, bleu = phase.validate()
+    with _memory(run.step, device_name(), lambda: f"the validation's batches; {_lower(config)}, which they follow"):
+        figures, bleu = phase.validate()
     model.train()
     run.curves += [(run.step, f"dev_{name}", value) for name, value in figures.items()]
     if bleu is not None:

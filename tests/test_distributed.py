@@ -17,6 +17,7 @@ import distributed_stage as stages
 import pytest
 import torch
 
+from slt import launch
 from slt.batching import epoch_batches
 from slt.errors import ConfigError
 from slt.ranks import joined
@@ -201,14 +202,15 @@ def test_an_error_is_said_once(tmp_path: Path, phase: type[stages.Phase], messag
     assert "Traceback" not in "".join(lines)
 
 
-def test_torchrun_hands_a_signal_on_and_the_checkpoint_is_there(tmp_path: Path) -> None:
-    script = ROOT / "tests/distributed_stage.py"
-    launcher = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
+def test_a_stage_starts_itself_through_torchrun_and_a_signal_to_it_leaves_the_checkpoint(tmp_path: Path) -> None:
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "distributed_stage"],
         cwd=ROOT,
         env={
             **os.environ,
             **variables(tmp_path, 0, 1, 0),
+            "SLT_LAUNCH": "torchrun --standalone --nproc-per-node 2",
+            "PATH": os.defpath,  # torchrun is the environment's
             "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
             "OMP_NUM_THREADS": "1",
         },
@@ -216,14 +218,85 @@ def test_torchrun_hands_a_signal_on_and_the_checkpoint_is_there(tmp_path: Path) 
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert launcher.stdout is not None
+    assert stage.stdout is not None
     for _ in range(8):
-        assert launcher.stdout.readline() == "micro-batch\n"
-    launcher.send_signal(signal.SIGTERM)
-    _, err = launcher.communicate(timeout=60)
-    assert launcher.returncode != 0
+        assert stage.stdout.readline() == "micro-batch\n"
+    processes = [json.loads(line)["process"] for line in (tmp_path / "training/run-log.jsonl").read_text().splitlines()]
+    assert stage.pid not in processes, "the stage trains alone"
+    stage.send_signal(signal.SIGTERM)
+    _, err = stage.communicate(timeout=60)
+    assert stage.returncode != 0
     assert err.count("the same command goes on from here") == 1, err
     assert 1 < step(tmp_path) < 12
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str], dict[str, str]]]:
+    """What would have taken the place of this process, which no launcher has started."""
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    calls = list[tuple[str, list[str], dict[str, str]]]()
+    monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "stages.finetune", "--row", "a row"])
+    return calls
+
+
+def test_a_launcher_is_given_the_stages_own_command(
+    executed: list[tuple[str, list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLT_LAUNCH", "torchrun --standalone --rdzv-conf 'join_timeout=9'")
+    monkeypatch.setenv("PATH", "")
+    launch.through_launcher()
+    ((program, command, environment),) = executed
+    assert program == str(Path(sys.executable).with_name("torchrun"))
+    assert command[1:] == ["--standalone", "--rdzv-conf", "join_timeout=9", "-m", "stages.finetune", "--row", "a row"]
+    assert "SLT_LAUNCH" not in environment, "its processes would start it again"
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"SLT_LAUNCH": ""}, {"SLT_LAUNCH": "torchrun", "RANK": "0", "WORLD_SIZE": "1"}]
+)
+def test_a_stage_without_a_launcher_or_already_in_one_starts_none(
+    executed: list[tuple[str, list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.delenv("SLT_LAUNCH", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    launch.through_launcher()
+    assert executed == []
+
+
+def test_a_launcher_that_cannot_be_started_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    moved = tmp_path / "torchrun"  # an environment that was moved leaves such scripts
+    moved.write_text("#!/gone/bin/python\n")
+    moved.chmod(0o755)
+    for given, message in (
+        ("torchun --standalone", r"nor PATH has a program `torchun`"),
+        ("torchrun 'a", r"which no shell can read \(No closing quotation\)"),
+        (str(moved), r"torchrun cannot be started \(.*No such file"),
+    ):
+        monkeypatch.setenv("SLT_LAUNCH", given)
+        with pytest.raises(ConfigError, match=f"SLT_LAUNCH is `{given}`.*{message}.*torchrun --standalone"):
+            launch.through_launcher()
+
+
+def test_more_processes_than_gpus_are_named_with_the_number_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"RANK": "2", "WORLD_SIZE": "3", "LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "0,1"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        for device, message in (
+            ("", r"LOCAL_RANK is 2, but this process sees 2 GPUs \(CUDA_VISIBLE_DEVICES is 0,1\).*--nproc-per-node 2"),
+            ("cuda:1", r"SLT_DEVICE is `cuda:1`, one GPU for several processes"),
+        ):
+            monkeypatch.setenv("SLT_DEVICE", device)
+            with pytest.raises(ConfigError, match=message), joined():
+                pass
+    finally:
+        launch.join(0, 1)
 
 
 def test_half_of_a_launchers_variables_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,23 @@ def phase(augment: AugmentConfig, steps: int, system: SystemConfig = SYSTEM, **c
 STILL = AugmentConfig(1.0, 1.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize(("micro_batch", "batches"), [(40, [6]), (3, [1, 1, 2, 2]), (1, [1, 1, 1, 1, 1, 1])])
+def test_validation_has_no_more_frames_at_a_time_than_eight_micro_batches(
+    monkeypatch: pytest.MonkeyPatch, micro_batch: int, batches: list[int]
+) -> None:
+    learner = phase(STILL, 3, dataclasses.replace(SYSTEM, sem_weight=1.0, memory="sem"), micro_batch=micro_batch)
+    whole, encoded = learner.model.encode, list[int]()
+
+    def encode(features: torch.Tensor, mask: torch.Tensor) -> Any:
+        if not torch.is_grad_enabled():  # but for the gradients' cosine
+            encoded.append(len(features))
+        return whole(features, mask)
+
+    monkeypatch.setattr(learner.model, "encode", encode)
+    learner.validate()
+    assert encoded == 3 * batches, "sentences, SEMs and glosses of clips of 14 to 9 frames"
+
+
 @pytest.mark.parametrize(("target", "frames"), [([1], 1), ([1], 3), ([1, 2], 4), ([1, 1], 3), ([2, 2, 1], 5), ([1], 5)])
 def test_ctc_loss_is_the_probability_of_all_paths_that_collapse_to_the_glosses(target: list[int], frames: int) -> None:
     torch.manual_seed(0)

@@ -179,6 +179,19 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     process.communicate()
 
 
+def test_a_process_of_a_launcher_dies_with_the_dvc_that_started_the_launcher() -> None:
+    dvc = subprocess.Popen(["sleep", "60"])
+    code = "import os\nos.environ['SLT_STARTER'] = " + repr(str(dvc.pid)) + ORPHAN.replace("IMPORTS", "0")
+    process = start(code, ROOT / "unused")
+    assert process.stdout is not None and process.stdout.readline()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    dvc.kill()
+    dvc.wait()
+    assert process.wait(timeout=10) == 143
+    process.communicate()
+
+
 @pytest.mark.parametrize("imports", [0, 3])
 def test_a_stage_dies_with_the_dvc_that_started_it_even_while_it_imports(imports: int) -> None:
     code = ORPHAN.replace("IMPORTS", str(imports))
