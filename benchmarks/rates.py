@@ -54,10 +54,19 @@ def measure(sheet: Sheet, what: str, unit: str, rounds: int, side: Callable[[], 
 
 
 def pictures(width: int, height: int) -> np.ndarray:
-    """The rehearsal's avatar before the camera, without grain: (PICTURES, height, width, 3), RGB."""
+    """The rehearsal's avatar before the camera, with its grain: (PICTURES, height, width, 3), RGB."""
     tokens = tuple(gloss_signs.tokens(GLOSSES))
     signs, _ = gloss_signs.invent(token.sign for token in tokens)
-    return Take(Path("clip"), tokens, signs, SIGNERS[0], PICTURES, Look(width, height, grain=0)).render()
+    return Take(Path("clip"), tokens, signs, SIGNERS[0], PICTURES, Look(width, height)).render()
+
+
+def write_images(folder: Path) -> Path:
+    """A clip as PHOENIX-2014T has them: a folder of PNG files of 210x260 pixels."""
+    folder.mkdir()
+    for number, picture in enumerate(pictures(210, 260), 1):
+        written = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])[1]
+        (folder / f"images{number:04d}.png").write_bytes(written.tobytes())
+    return folder
 
 
 def decoding(sheet: Sheet, rounds: int, folder: Path) -> None:
@@ -66,11 +75,9 @@ def decoding(sheet: Sheet, rounds: int, folder: Path) -> None:
     def frames(path: Path) -> int:
         return sum(1 for _ in encoded_frames(path, FRAMES))
 
-    images = folder / "images"
-    images.mkdir()
-    for number, picture in enumerate(pictures(210, 260), 1):
-        written = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])[1]
-        (images / f"images{number:04d}.png").write_bytes(written.tobytes())
+    images = write_images(folder / "images")
+    sizes = [file.stat().st_size for file in images.iterdir()]
+    sheet.note("bytes of a PNG of 210x260", statistics.mean(sizes), "bytes")
     measure(sheet, "PNG of 210x260 to JPEG of 224 pixels, one core", "frames/s", rounds, partial(frames, images))
     for width, height in ((1280, 720), (256, 256)):
         path = folder / f"{width}.mp4"

@@ -45,19 +45,19 @@ def read_images(folder: Path) -> Iterator[np.ndarray]:
     """
     first: tuple[int, ...] | None = None
     for entry in list_images(folder):
-        file = Path(entry.path)
-        pixels = _decode(file)
+        pixels = _decode(entry.path)
         if first is not None and pixels.shape != first:
             raise DataError(
-                f"{file}: {pixels.shape[1]} x {pixels.shape[0]} pixels, the images before it have "
+                f"{entry.path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, the images before it have "
                 f"{first[1]} x {first[0]}: it belongs to another clip or is damaged; unpack the folder again"
             )
         first = pixels.shape
         yield pixels
 
 
-def _decode(file: Path) -> np.ndarray:
-    encoded = file.read_bytes()
+def _decode(file: str) -> np.ndarray:
+    with open(file, "rb", buffering=0) as opened:  # Path.read_bytes takes more than twice as long
+        encoded = opened.read()
     if encoded and not encoded.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
         raise DataError(f"{file}: neither PNG nor JPEG, whatever its name says; replace the file")
     check_size(file, *(_claimed_size(encoded) or (1, 1)))  # before anything is allocated
@@ -86,7 +86,7 @@ def _claimed_size(encoded: bytes) -> tuple[int, int] | None:
     return None
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path | str, width: int, height: int) -> None:
     """Raise DataError for a picture of no or more than ``MAX_SIDE`` pixels a side."""
     if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
         raise DataError(f"{path}: claims {width} x {height} pixels, beyond 1 to {MAX_SIDE} a side: damaged; replace it")

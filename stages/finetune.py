@@ -51,6 +51,7 @@ def main(row: str) -> None:
     work = work_folder("finetune", fingerprint("finetune", settings, sign2sem.encoder.positions, hashes))
 
     features, targets = led(FeatureSet.open, inputs[0]), Targets.open(inputs[1])
+    features.read_ahead()
     positions = sign2sem.encoder.positions
     train_clips, dev_clips = (
         load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")

@@ -35,6 +35,7 @@ def main(dataset: str, teacher: str) -> None:
     work = work_folder("sign2sem", key)
 
     features, targets = led(FeatureSet.open, inputs[0]), Targets.open(inputs[1])
+    features.read_ahead()
     positions = config.encoder.positions
     train_clips, dev_clips = (
         load_clips(dataset, split, features, targets, positions, parallel) for split in ("train", "dev")

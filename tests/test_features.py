@@ -1,6 +1,7 @@
 """Features do not depend on who shares the batch; the backbone is the publisher's; a set opens whole or not at all."""
 
 import functools
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import timm
 import torch
@@ -17,6 +19,7 @@ from test_frame_decoding import in_time
 from test_video import pictures, write_video
 
 from slt import backbone as backbone_module
+from slt import feature_set as feature_set_module
 from slt import features as features_module
 from slt.backbone import Backbone, GemPool
 from slt.config.data import FeaturesConfig, FramesConfig
@@ -301,18 +304,74 @@ def test_a_missing_clip_is_named(stored: Path) -> None:
         found.get("clip9")
 
 
-def test_a_set_is_unpacked_once_and_again_when_the_index_changes(stored: Path) -> None:
+def unpacked() -> list[Path]:
+    return sorted(Path("data/work/feature_sets").glob("*.f16"))
+
+
+def change_index(folder: Path, note: str) -> None:
+    write_json(folder / "features.json", {**read_json(folder / "features.json"), "note": note})
+
+
+def test_a_set_is_unpacked_once_and_again_when_it_was_cut_short(stored: Path) -> None:
     before = FeatureSet.open(stored)
-    files = list(Path("data/work/feature_sets").iterdir())
-    stamp = files[0].stat().st_mtime_ns
-    assert np.array_equal(FeatureSet.open(stored).get("clip3"), before.get("clip3"))
-    assert [path.stat().st_mtime_ns for path in files] == [stamp] and len(files) == 1
-    files[0].write_bytes(files[0].read_bytes()[:-2])  # cut short by a full disk
-    assert np.array_equal(FeatureSet.open(stored).get("clip3"), before.get("clip3"))
-    index = read_json(stored / "features.json")
-    write_json(stored / "features.json", {**index, "note": "changed"})
+    expected = {name: before.get(name).copy() for name in before.ids}
+    (file,) = unpacked()
+    stamp = file.stat().st_mtime_ns
+    assert FeatureSet.open(stored).ids == before.ids and unpacked() == [file] and file.stat().st_mtime_ns == stamp
+    file.write_bytes(file.read_bytes()[:-2])  # by a full disk
+    again = FeatureSet.open(stored)
+    assert all(np.array_equal(again.get(name), features) for name, features in expected.items())
+    assert unpacked() == [file]
+
+
+def test_a_new_index_takes_the_place_of_the_older_ones_copy(stored: Path) -> None:
     FeatureSet.open(stored)
-    assert len(list(Path("data/work/feature_sets").iterdir())) == 2
+    (old,) = unpacked()
+    change_index(stored, "changed")
+    FeatureSet.open(stored)
+    assert len(unpacked()) == 1 and old not in unpacked()
+
+
+def test_a_copy_that_a_process_reads_is_removed_when_it_no_longer_does(stored: Path) -> None:
+    reading = FeatureSet.open(stored)
+    (old,) = unpacked()
+    change_index(stored, "changed")
+    new = FeatureSet.open(stored)
+    assert len(unpacked()) == 2 and np.array_equal(new.get("clip3"), reading.get("clip3"))
+    del reading
+    FeatureSet.open(stored)
+    assert len(unpacked()) == 1 and old not in unpacked()
+
+
+def test_a_copy_that_another_features_folder_has_too_stays(stored: Path) -> None:
+    shutil.copytree(stored, "twin")
+    FeatureSet.open(stored)
+    FeatureSet.open(Path("twin"))
+    (shared,) = unpacked()
+    change_index(stored, "changed")
+    FeatureSet.open(stored)
+    assert len(unpacked()) == 2 and shared in unpacked()
+    change_index(Path("twin"), "otherwise")
+    FeatureSet.open(Path("twin"))
+    assert len(unpacked()) == 2 and shared not in unpacked()
+
+
+@pytest.mark.parametrize("free", [0, 1, 10**12])
+def test_features_are_read_into_memory_where_they_fit(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free: int
+) -> None:
+    monkeypatch.setattr(feature_set_module, "_free_memory", lambda: free)
+    found = FeatureSet.open(stored)
+    found._file.seek(0)
+    with caplog.at_level("INFO", "slt.feature_set"):
+        found.read_ahead()
+    fits = free == 10**12
+    assert found._file.tell() == (found._data.nbytes if fits else 0)
+    assert ("in memory" if fits else "left on disk") in caplog.text
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    assert feature_set_module._free_memory() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
 
 
 def test_a_flipped_bit_anywhere_is_a_store_error_that_names_the_shard(stored: Path) -> None:
