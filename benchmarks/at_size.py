@@ -8,7 +8,7 @@ Stages of which none needs another run at the same time, but for frames, feature
 have the machine to themselves; ``--together`` starts every stage as soon as it can, for the table in the shortest time.
 
 Memory is the highest sum of the proportional set sizes (PSS) of a stage's processes, so that what they share counts
-once.
+once (`memory_pss_mb`; `memory_mb` in older results is the largest process alone).
 """
 
 # ruff: noqa: T201  (what it prints is its result)
