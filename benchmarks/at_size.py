@@ -6,6 +6,9 @@ Needs what the stages need and no more, so that it also runs on a GPU machine th
 but no DVC (docs/rehearsal.md). Everything is written below DIR; the same command again repeats no finished stage.
 Stages of which none needs another run at the same time, but for frames, features and the first row's training, which
 have the machine to themselves; ``--together`` starts every stage as soon as it can, for the table in the shortest time.
+
+Memory is the highest sum of the proportional set sizes (PSS) of a stage's processes, so that what they share counts
+once (`memory_pss_mb`; `memory_mb` in older results is the largest process alone).
 """
 
 # ruff: noqa: T201  (what it prints is its result)
@@ -13,6 +16,7 @@ have the machine to themselves; ``--together`` starts every stage as soon as it 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -101,6 +105,11 @@ NEEDED = {
 """what has to be there before a stage can start; of stages that have a row each, that of the same row"""
 
 
+TRAINING = ("sign2sem", "sem2text", "finetune")
+INTERVAL = 0.2
+"""seconds between two looks at memory"""
+
+
 def plan(dataset: str, teacher: str, decoder: str) -> list[list[list[str]]]:
     """The stages' commands, in groups that run at the same time unless all that can run do."""
     pair = ["--dataset", dataset, "--teacher", teacher]
@@ -117,6 +126,38 @@ def plan(dataset: str, teacher: str, decoder: str) -> list[list[list[str]]]:
         [["ceiling", *triple], *(["evaluate", "--row", row] for row in (first, *others))],
         [["tables"]],
     ]
+
+
+def until(groups: list[list[list[str]]], stage: str) -> list[list[list[str]]]:
+    """The groups up to the last one with this stage, and of that one this stage alone."""
+    last = max(i for i, group in enumerate(groups) if any(command[0] == stage for command in group))
+    return [*groups[:last], [command for command in groups[last] if command[0] == stage]]
+
+
+def descendants(pid: int) -> list[int]:
+    """This process and all those below it, as ``/proc`` has them; none where there is no ``/proc``."""
+    below: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            below.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+    found = [pid]
+    for process in found:  # grows as it is walked through
+        found.extend(below.get(process, []))
+    return found if below else []
+
+
+def proportional_mb(pid: int) -> float:
+    """The proportional set sizes of a process and all those below it, added up, in MB."""
+    kilobytes = 0
+    for process in descendants(pid):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended
+            continue
+        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes / 1024
 
 
 class Gpu:
@@ -167,14 +208,17 @@ def run_stage(command: list[str], folder: Path, gpu: Gpu) -> dict[str, Any]:
     with (folder / f"{label}.log").open("w", encoding="utf-8") as log:
         arguments = [sys.executable, __file__, "--stage", str(steps), *command]
         process = subprocess.Popen(arguments, cwd=folder, env=environment, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        memory = 0.0
+        while process.poll() is None:
+            memory = max(memory, proportional_mb(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(INTERVAL)
     ended = time.time()
     found = {
         "stage": label,
         "begun": round(begun - STARTED, 1),  # of two that ran at the same time, begun and seconds tell
         "seconds": round(ended - begun, 1),
-        "memory_mb": usage.ru_maxrss // 1024,
+        "memory_pss_mb": round(memory),
     }
     if process.returncode:
         print((folder / f"{label}.log").read_text(encoding="utf-8")[-3000:])
@@ -184,6 +228,7 @@ def run_stage(command: list[str], folder: Path, gpu: Gpu) -> dict[str, Any]:
         index = read_json(folder / "data" / command[2] / command[0] / f"{command[0]}.json")
         frames = sum(shard["frames"] for shard in index["shards"])
         found |= {"frames": frames, "frames_a_second": round(frames / (ended - begun))}
+        found |= {"clips": index["clips"], "clips_a_second": round(index["clips"] / (ended - begun), 1)}
     done.write_text(json.dumps(found), encoding="utf-8")
     return found
 
@@ -210,29 +255,40 @@ def run_group(group: list[list[str]], folder: Path, gpu: Gpu) -> Iterator[dict[s
 
 
 def stage_here(steps: Path, command: list[str]) -> None:
-    """Run a stage in this process and note when each of its training steps began, in which epoch."""
-    import slt.training
-
-    whole, seen = slt.training._step, list[tuple[float, int]]()
-
-    def timed(*arguments: Any) -> None:
-        batches = next(argument for argument in arguments if isinstance(argument, slt.training._StepBatches))
-        seen.append((time.perf_counter(), batches.epoch))
-        whole(*arguments)
-
-    slt.training._step = timed
+    """Run a stage in this process; of training note when each step began, in which epoch, and of how many items."""
+    seen = list[tuple[float, int, int]]()
+    if command[0] in TRAINING:  # the others need no torch, or load it for themselves
+        note_steps(seen)
     sys.argv = command
     try:
         runpy.run_module(f"stages.{command[0]}", run_name="__main__")
     finally:
         if len(seen) > 1:
-            gaps = [after - before for (before, _), (after, _) in itertools.pairwise(seen)]
-            firsts = [at for (_, before), (at, epoch) in itertools.pairwise(seen) if epoch != before]
+            gaps = [after - before for (before, *_), (after, *_) in itertools.pairwise(seen)]
+            firsts = [at for (_, before, _), (at, epoch, _) in itertools.pairwise(seen) if epoch != before]
             epochs = [after - before for before, after in itertools.pairwise(firsts)]
             figures = {"steps": len(seen), "step_ms": round(1000 * statistics.median(gaps), 2)}
+            # of steps alone: validations are a few long gaps, which the median leaves out
+            items = statistics.mean(count for _, _, count in seen)
+            what = "sentences" if command[0] == "sem2text" else "clips"
+            figures[f"{what}_a_second"] = round(items / statistics.median(gaps), 1)
             if epochs:
                 figures["epoch_seconds"] = round(statistics.median(epochs), 2)
             steps.write_text(json.dumps(figures))
+
+
+def note_steps(seen: list[tuple[float, int, int]]) -> None:
+    """From now on each training step adds when it began, its epoch and its number of items."""
+    import slt.training
+
+    whole = slt.training._step
+
+    def timed(*arguments: Any) -> None:
+        batches = next(argument for argument in arguments if isinstance(argument, slt.training._StepBatches))
+        seen.append((time.perf_counter(), batches.epoch, sum(map(len, batches.items))))
+        whole(*arguments)
+
+    slt.training._step = timed
 
 
 def main() -> None:
@@ -246,7 +302,7 @@ def main() -> None:
     parser.add_argument("--decoder", default="sltr")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in the dataset's section")
     parser.add_argument("--as-written", action="store_true", help="the section as it is, without what suits a GPU")
-    parser.add_argument("--until", help="the last stage to run")
+    parser.add_argument("--until", choices=list(NEEDED), help="the last stage to run")
     parser.add_argument("--together", action="store_true", help="start every stage as soon as what it needs is there")
     parser.add_argument("--out", type=Path, help="keep the figures as JSON, with the machine's description")
     arguments = parser.parse_args()
@@ -263,7 +319,7 @@ def main() -> None:
 
     groups = plan(*names)
     if arguments.until:
-        groups = groups[: 1 + next(i for i, group in enumerate(groups) if group[0][0] == arguments.until)]
+        groups = until(groups, arguments.until)
     if arguments.together:
         groups = [[command for group in groups for command in group]]
     gpu, results = Gpu(), list[dict[str, Any]]()

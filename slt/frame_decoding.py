@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from slt.errors import DataError, StoreError
-from slt.workers import process_pool, worker_count
+from slt.workers import cores, process_pool, worker_count
 
 PART = 32  # frames that a process decodes at a time: a few milliseconds
 BATCHES = 10  # in shared memory at once: decoded ahead, handed over, and on the GPU
@@ -57,7 +57,7 @@ def _unreadable(source: Path, size: int) -> StoreError:
 @contextmanager
 def by_threads(size: int, buffer: Callable[[tuple[int, ...]], np.ndarray]) -> Iterator[Decoder]:
     """A decoder with a thread a core, into memory from ``buffer``."""
-    count = os.cpu_count() or 1
+    count = cores()
 
     def decode(encoded: list[np.ndarray], source: Path) -> Decoding:
         frames = buffer((len(encoded), size, size, 3))

@@ -19,12 +19,19 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+def cores() -> int:
+    """Cores that this process may use: fewer than the machine has under ``taskset``, Slurm or a container's cpuset."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def worker_count() -> int:
     """Processes to use: ``SLT_WORKERS``, else one per core, of the cluster where there is one.
 
     No parameter: results do not depend on it.
     """
-    given = os.environ.get("SLT_WORKERS") or str(cluster.cores() if cluster.address() else os.cpu_count() or 1)
+    given = os.environ.get("SLT_WORKERS") or str(cluster.cores() if cluster.address() else cores())
     if not given.isdigit() or int(given) < 1:
         raise ConfigError(f"SLT_WORKERS is `{given}`; set it to a whole number of processes, or unset it")
     return int(given)

@@ -4,15 +4,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from test_gloss import SYSTEM
+from test_gloss import phase as finetune
 from test_training import Regression, config
 from torch import Tensor, nn
 
 from slt import launch
+from slt.config.train import AugmentConfig
 from slt.errors import DataError
+from slt.finetune import Finetune
 from slt.ranks import together
 from slt.stage import run
 from slt.store import work_folder
@@ -70,13 +75,21 @@ class OtherData(Phase):
         return super().lengths(epoch)[: 20 - launch.rank()]
 
 
+def finetuned() -> Finetune:
+    """Phase 3 in miniature, with every loss that it has and the sign encoder's batch normalisation."""
+    system = replace(SYSTEM, sem_weight=1.0, memory="sem+frames")
+    phase = finetune(AugmentConfig(0.8, 1.2, 0.1, 0.1), 9, system, accumulate=3, micro_batch=26, validate_every=3)
+    phase.settings = phase.config.training  # type: ignore[attr-defined]
+    return phase
+
+
 class Drifting(Phase):
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         self.model[3].bias.data += 1e-3 * launch.rank()
         return super().batch(items, epoch)
 
 
-def start(phase: Callable[[], Phase], variables: dict[str, str], output: Path) -> None:
+def start(phase: Callable[[], Any], variables: dict[str, str], output: Path) -> None:
     """The life of one process; what it prints and logs goes to ``output`` with the suffixes .out and .err."""
     for number, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(output.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
@@ -87,7 +100,7 @@ def start(phase: Callable[[], Phase], variables: dict[str, str], output: Path) -
     stage(phase)
 
 
-def stage(phase: Callable[[], Phase]) -> None:
+def stage(phase: Callable[[], Any]) -> None:
     """The stage as its script would run it."""
 
     def main(row: str) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def _forks() -> None:
 class Processes:
     """A stage in several processes, as a launcher would start them."""
 
-    def __init__(self, world: int, work: Path, phase: type[stages.Phase] = stages.Phase) -> None:
+    def __init__(self, world: int, work: Path, phase: Callable[[], Any] = stages.Phase) -> None:
         self.folder = work.parent / f"{work.name}-{time.monotonic_ns()}"
         self.folder.mkdir()
         with socket.socket() as free:
@@ -136,6 +137,22 @@ def test_the_number_of_processes_does_not_change_the_result(tmp_path: Path, alon
     assert sum("step 4: score" in line for line in lines) == 1
     assert logged_steps(tmp_path) == list(range(1, 13))
     assert len((tmp_path / "stage-times.jsonl").read_text().splitlines()) == 1
+
+
+def test_phase_3_with_all_its_losses_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    for world in (1, 2):
+        codes, lines = Processes(world, tmp_path / str(world), stages.finetuned).end()
+        assert codes == [0] * world, lines
+    ours, theirs = (state(tmp_path / str(world)) for world in (2, 1))
+    # whose gradient is zero but for rounding, and what averages the layer below it
+    without = r"encoder\.project\.bias|encoder\.norm\.running_mean|.*(key|k_proj)\.bias"
+    apart = {name for name in ours["model"] if re.fullmatch(without, name)}
+    assert len(apart) == 5 and any(name.startswith("encoder.norm.") for name in ours["model"])
+    for name in ours["model"].keys() - apart:
+        torch.testing.assert_close(ours["model"][name], theirs["model"][name], rtol=0, atol=5e-6, msg=name)
+    losses, others = ({tuple(p[:2]): p[2] for p in part["curves"] if "train_loss" in p[1]} for part in (ours, theirs))
+    assert {name for _, name in losses} == {"train_loss_text", "train_loss_sem", "train_loss_gloss"}
+    assert losses == pytest.approx(others, rel=1e-6)
 
 
 def test_two_micro_batches_on_two_processes_give_the_same_bits(tmp_path: Path) -> None:

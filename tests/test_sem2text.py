@@ -112,6 +112,15 @@ def decoder_of(languages: tuple[str, ...]) -> tuple[SignTranslator, Any]:
     return new_decoder(CONFIG, None, list(TEACHES.values()), 8, SPACE, 0, "t", languages)
 
 
+@pytest.mark.parametrize(("micro_batch", "sentences"), [(256, 64), (30, 10), (1, 1)])
+def test_validation_writes_no_more_tokens_at_a_time_than_eight_micro_batches(micro_batch: int, sentences: int) -> None:
+    model, tokenizer = decoder_of(())
+    training = TrainingConfig(1e-2, "constant", 1, 60, micro_batch, 1, 60, None, 0.0, 1.0, 0.0, "float32")
+    config = Sem2textConfig(train_text=True, sem_noise=0.0, training=training, seed=0)
+    data = list(TEACHES.values()), np.ones((2, 8), np.float32), list(TEACHES)
+    assert Sem2text(model, tokenizer, config, 24, data, data).search.batch == sentences
+
+
 def test_the_decoder_writes_the_language_it_is_asked_for(tmp_path: Path) -> None:
     """One SEM means both sentences: what is written depends on the language that is named, and on nothing else."""
     model, tokenizer = decoder_of(("de", "en"))

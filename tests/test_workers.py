@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from slt.errors import ConfigError, DataError
+from slt.frame_decoding import by_threads
 from slt.workers import process_pool, worker_count
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +27,20 @@ def test_a_wrong_number_of_workers_is_named(given: str, monkeypatch: pytest.Monk
 
 def test_as_many_workers_as_cores_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLT_WORKERS", "")
-    assert worker_count() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})  # as a batch system gives them
+    assert worker_count() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert worker_count() == 64
     monkeypatch.setenv("SLT_WORKERS", "7")
     assert worker_count() == 7
+
+
+def test_threads_decode_frames_on_the_cores_that_they_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})
+    _, image = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))
+    with by_threads(16, np.empty) as decode:
+        assert len(decode([image] * 64, Path("shard")).parts) == 3
 
 
 def test_a_killed_worker_is_one_clear_error() -> None:
