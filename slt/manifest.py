@@ -83,8 +83,9 @@ def read_manifest(path: Path, split: str | None = None) -> list[Clip]:
 
     Raises DataError when the manifest (or the split) holds no clip, StoreError when it is damaged.
     """
-    rows = read_table(path).to_pylist()
+    batches = read_table(path).to_batches(max_chunksize=1000)  # rows as dictionaries take more than the clips
     try:
+        rows = (row for batch in batches for row in batch.to_pylist())
         clips = [Clip(**{**row, "references": tuple(row["references"] or ())}) for row in rows]
     except (KeyError, TypeError) as error:  # page checksums do not cover the columns' names
         raise StoreError(f"{path}: not the columns of a manifest ({error}); delete it and run `dvc repro`") from error

@@ -1,11 +1,15 @@
 """The space that SEMs are learnt in: teacher vectors normalised, centred and brought to unit mean square."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from slt.errors import DataError
+
+ROWS = 1024
+"""vectors that are in memory as float64 at a time"""
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,27 @@ class SemSpace:
         """
         if train_vectors.ndim != 2 or not len(train_vectors):
             raise DataError(f"no train vectors to fit the SEM space on (shape {train_vectors.shape}); is train empty?")
-        vectors = _unit(train_vectors) if normalize else train_vectors.astype(np.float64)
-        if not np.isfinite(vectors).all():
-            raise DataError("the teacher gave vectors that are not finite; try another teacher or device")
-        mean = vectors.mean(axis=0) if center else np.zeros(vectors.shape[1])
-        mean = mean.astype(np.float32)  # as stored, so that fit and apply subtract the same
-        root_mean_square = float(np.sqrt(np.mean((vectors - mean) ** 2)))
-        if root_mean_square < 1e-6 * max(1e-30, float(np.abs(vectors).max())):
+        count, size = train_vectors.shape
+        mean, largest = np.zeros(size), 0.0
+        for block in _blocks(train_vectors):
+            vectors = _double(block, normalize)
+            if not np.isfinite(vectors).all():
+                raise DataError("the teacher gave vectors that are not finite; try another teacher or device")
+            largest = max(largest, float(np.abs(vectors).max()))
+            if center:
+                mean = np.concatenate((mean[None], vectors)).sum(axis=0)  # row by row, as in one piece
+        mean = (mean / count).astype(np.float32)  # as stored, so that fit and apply subtract the same
+
+        def squares(start: int, stop: int) -> np.ndarray:
+            first = start // size
+            vectors = _double(train_vectors[first : -(-stop // size)], normalize)
+            return np.asarray(((vectors - mean) ** 2).ravel()[start - first * size : stop - first * size])
+
+        root_mean_square = float(np.sqrt(_sum(squares, 0, count * size) / (count * size)))
+        if root_mean_square < 1e-6 * max(1e-30, largest):
             what = "do not differ from each other" if center else "are all zero"
             raise DataError(
-                f"the teacher's {len(vectors)} train vectors {what}: nothing can be learnt from them; "
+                f"the teacher's {count} train vectors {what}: nothing can be learnt from them; "
                 "check the train texts and the teacher's weights"
             )
         return cls(normalize, mean, 1.0 / root_mean_square)
@@ -56,7 +71,7 @@ class SemSpace:
                 f"vectors of {raw.shape[-1]} numbers in a SEM space of {self.size}; "
                 "they come from different teachers: run `dvc repro` on their stages"
             )
-        vectors = _unit(raw) if self.normalize else raw.astype(np.float64)
+        vectors = _double(raw, self.normalize)
         return np.asarray((vectors - self.mean) * self.scale, dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,8 +84,11 @@ class SemSpace:
         return cls(bool(value["normalize"]), np.array(value["mean"], dtype=np.float32), float(value["scale"]))
 
 
-def _unit(raw: np.ndarray) -> np.ndarray:
+def _double(raw: np.ndarray, normalize: bool) -> np.ndarray:
+    """Raw vectors as float64, each of length 1 if they are to be normalised."""
     vectors = raw.astype(np.float64)
+    if not normalize:
+        return vectors
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if (norms == 0).any():
         raise DataError(
@@ -80,15 +98,39 @@ def _unit(raw: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / norms)
 
 
-def mean_pairwise_cosine(vectors: np.ndarray) -> float:
+def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(vectors), ROWS):
+        yield vectors[start : start + ROWS]
+
+
+def _sum(numbers: Callable[[int, int], np.ndarray], start: int, stop: int) -> float:
+    """The sum of an array, of which ``numbers`` makes a part, to the last bit as NumPy's own of the whole.
+
+    NumPy adds up the halves of a long array, the first one's length a multiple of eight; so does this until a part is
+    short enough to be made.
+    """
+    if stop - start <= ROWS * 384:
+        return float(np.sum(numbers(start, stop)))
+    half = (stop - start) // 2
+    half -= half % 8
+    return _sum(numbers, start, start + half) + _sum(numbers, start + half, stop)
+
+
+def mean_pairwise_cosine(vectors: np.ndarray, space: SemSpace | None = None) -> float:
     """Mean cosine over all pairs of different rows of (n, size); near 1: a teacher whose vectors need centring.
 
-    Zero for fewer than two rows. Rows of zeros count as orthogonal to everything.
+    Of raw vectors in ``space``, if one is given. Zero for fewer than two rows. Rows of zeros count as orthogonal to
+    everything.
     """
     count = len(vectors)
     if count < 2:
         return 0.0
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    units = np.divide(vectors, norms, out=np.zeros(vectors.shape), where=norms > 0)
+    total, own = np.zeros(vectors.shape[1]), 0.0
+    for block in _blocks(vectors):
+        rows = (block if space is None else space.apply(block)).astype(np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        units = np.divide(rows, norms, out=np.zeros(rows.shape), where=norms > 0)
+        total += units.sum(axis=0)
+        own += float(np.sum(units**2))
     # |sum of units|^2 is the sum over all pairs, from which each row's pair with itself is taken off
-    return float((np.sum(units.sum(axis=0) ** 2) - np.sum(units**2)) / (count * (count - 1)))
+    return float((np.sum(total**2) - own) / (count * (count - 1)))

@@ -78,6 +78,12 @@ def count_row_groups(path: Path) -> int:
         return int(file.num_row_groups)
 
 
+def read_columns(path: Path) -> list[str]:
+    """Names of a Parquet file's columns."""
+    with _reading(path) as file:
+        return list(file.schema_arrow.names)
+
+
 def read_row_group(path: Path, group: int) -> pa.Table:
     """One row group of a Parquet file, checksums verified."""
     with _reading(path) as file:

@@ -11,22 +11,25 @@ import pyarrow as pa
 from slt import teacher as teacher_module
 from slt.config.data import TeacherConfig
 from slt.errors import DataError, StoreError
-from slt.manifest import read_manifest
+from slt.manifest import Clip, read_manifest
 from slt.run_log import executed
 from slt.sem_space import SemSpace, mean_pairwise_cosine
 from slt.store import (
     file_sha256,
     fingerprint,
+    iter_tables,
     publish,
+    read_columns,
     read_json,
     read_metadata,
-    read_table,
     work_folder,
     write_json,
-    write_table,
+    writing,
 )
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
 
+CLIPS_PER_GROUP = 10_000
+"""rows in a row group, which is what is in memory beside the vectors when the table is written or read"""
 log = logging.getLogger("slt.targets")
 
 
@@ -46,14 +49,11 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
     code = [file_sha256(Path(name)) for name in (__file__, str(teacher_module.__file__))]
     key = fingerprint(asdict(config), teacher.provenance(), code, [(clip.id, clip.split, clip.text) for clip in clips])
     work = work_folder("targets", key)
-    path, ids = work / "targets.parquet", [clip.id for clip in clips]
-    if not _finished(path, ids):
-        vectors = teacher.encode([clip.text for clip in clips], "embedding targets")
-        table = pa.table({"id": ids, "sem": pack_vectors(vectors)})
-        write_table(path, table, {**teacher.provenance(), "truncated": teacher.truncated})
+    path = work / "targets.parquet"
+    if not _finished(path, [clip.id for clip in clips]):
+        _write(path, clips, teacher)
         executed(work, "table", path.name)
-    raw = unpack_vectors(read_table(path).column("sem"), teacher.size)
-    train = raw[[i for i, clip in enumerate(clips) if clip.split == "train"]]
+    train = _read_rows(path, np.array([clip.split == "train" for clip in clips]), teacher.size)
     space = SemSpace.fit(train, config.normalize, config.center)
     write_json(work / "sem_space.json", space.to_json())
     write_json(
@@ -67,19 +67,50 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
             "truncated": read_metadata(path)["truncated"],
             # rounded: the last bits differ between processors, and this file is compared between machines
             "mean_cosine_raw": round(mean_pairwise_cosine(train), 4),
-            "mean_cosine_space": round(mean_pairwise_cosine(space.apply(train)), 4),
+            "mean_cosine_space": round(mean_pairwise_cosine(train, space), 4),
         },
     )
     publish(work, out)
 
 
+def _write(path: Path, clips: list[Clip], teacher: Teacher) -> None:
+    """Embed each different text once and write a row per clip: no vector is held twice but for a row group's."""
+    texts = sorted({clip.text for clip in clips})
+    vectors = teacher.encode(texts, "embedding targets")
+    row = {text: i for i, text in enumerate(texts)}
+    schema = pa.schema([("id", pa.string()), ("sem", pa.binary(4 * teacher.size))])
+    with writing(path, schema, {**teacher.provenance(), "truncated": teacher.truncated}) as table:
+        for start in range(0, len(clips), CLIPS_PER_GROUP):
+            part = clips[start : start + CLIPS_PER_GROUP]
+            sems = pack_vectors(vectors[[row[clip.text] for clip in part]])
+            table.write_table(pa.table([[clip.id for clip in part], sems], schema=schema))
+
+
 def _finished(path: Path, ids: list[str]) -> bool:
     """Whether an interrupted run left the table of these clips whole, checksums verified."""
+    if not path.is_file():
+        return False
+    at = 0
     try:
-        return path.is_file() and read_table(path).column("id").to_pylist() == ids
+        for table in iter_tables(path):
+            if table.column("id").to_pylist() != ids[at : at + table.num_rows]:
+                return False
+            at += table.num_rows
     except StoreError as error:
         log.warning("%s; making it again", error)
         return False
+    return at == len(ids)
+
+
+def _read_rows(path: Path, wanted: np.ndarray, size: int) -> np.ndarray:
+    """Vectors (n, size) of the rows that ``wanted`` marks."""
+    vectors = np.empty((int(wanted.sum()), size), dtype=np.float32)
+    row = at = 0
+    for table in iter_tables(path, ["sem"]):
+        found = unpack_vectors(table.column("sem"), size)[wanted[at : at + table.num_rows]]
+        vectors[row : row + len(found)] = found
+        row, at = row + len(found), at + table.num_rows
+    return vectors
 
 
 @dataclass(frozen=True)
@@ -99,7 +130,8 @@ class Targets:
     def open(cls, folder: Path) -> "Targets":
         """Read what the stage ``targets`` published; DataError or StoreError when it is missing or corrupt."""
         provenance = read_json(folder / "targets.json")
-        table = read_table(folder / "targets.parquet")
+        path = folder / "targets.parquet"
+        columns = read_columns(path)
         try:
             space = SemSpace.from_json(read_json(folder / "sem_space.json"))
             if not isinstance(provenance["size"], int):
@@ -113,10 +145,10 @@ class Targets:
                 f"{folder}: a SEM space of {space.size} beside vectors of {provenance['size']} (sem_space.json, "
                 "targets.json); run `dvc repro`"
             )
-        if table.column_names != ["id", "sem"]:  # page checksums do not cover names
-            raise StoreError(f"{folder / 'targets.parquet'}: columns {table.column_names}; delete it, run `dvc repro`")
-        ids = tuple(table.column("id").to_pylist())
-        vectors = unpack_vectors(table.column("sem"), space.size)
+        if columns != ["id", "sem"]:  # page checksums do not cover names
+            raise StoreError(f"{path}: columns {columns}; delete it, run `dvc repro`")
+        ids = tuple(name for table in iter_tables(path, ["id"]) for name in table.column("id").to_pylist())
+        vectors = _read_rows(path, np.ones(len(ids), dtype=bool), space.size)
         return cls(ids, vectors, space, provenance, {name: row for row, name in enumerate(ids)}, folder)
 
     @property

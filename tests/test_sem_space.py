@@ -1,6 +1,7 @@
 """The SEM space: cosines kept, unit mean square over train, exact JSON, and the inputs it must refuse."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,6 +54,31 @@ def test_mean_pairwise_cosine_is_the_mean_over_pairs_of_different_rows(raw: np.n
     off_diagonal = every[~np.eye(len(raw), dtype=bool)]
     assert mean_pairwise_cosine(raw) == pytest.approx(off_diagonal.mean(), abs=1e-9)
     assert mean_pairwise_cosine(raw[:1]) == 0.0
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("count", "size"), [(1, 384), (7, 384), (1_025, 384), (5_001, 24), (9_000, 384)])
+def test_a_space_fitted_in_blocks_has_the_bits_of_one_fitted_in_one_piece(
+    count: int, size: int, normalize: bool
+) -> None:
+    raw = 0.2 + np.random.default_rng(0).normal(size=(count + 1, size)).astype(np.float32)
+    vectors = raw.astype(np.float64)
+    if normalize:
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    mean = vectors.mean(axis=0).astype(np.float32)
+    space = SemSpace.fit(raw, normalize, center=True)
+    np.testing.assert_array_equal(space.mean, mean)
+    assert space.scale == 1.0 / float(np.sqrt(np.mean((vectors - mean) ** 2)))
+    assert mean_pairwise_cosine(raw, space) == pytest.approx(mean_pairwise_cosine(space.apply(raw)), abs=1e-12)
+
+
+def test_fitting_takes_no_copy_of_the_vectors() -> None:
+    raw = np.random.default_rng(0).normal(size=(20_000, 384)).astype(np.float32)
+    tracemalloc.start()
+    space = SemSpace.fit(raw, normalize=True, center=True)
+    mean_pairwise_cosine(raw, space)
+    assert tracemalloc.get_traced_memory()[1] < raw.nbytes
+    tracemalloc.stop()
 
 
 def test_held_out_vectors_are_mapped_with_the_train_statistics(raw: np.ndarray) -> None:

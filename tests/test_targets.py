@@ -12,7 +12,7 @@ from test_teacher import MINILM, minilm
 import slt.targets
 from slt.errors import DataError
 from slt.manifest import Clip, write_manifest
-from slt.store import read_metadata
+from slt.store import count_row_groups, read_metadata
 from slt.targets import Targets, make_targets
 
 TEXTS = {
@@ -49,6 +49,23 @@ def test_every_clip_has_the_vector_of_its_text(corpus: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(targets.raw(["train-0"]), targets.raw(["train-3"]))  # the same sentence
     np.testing.assert_array_equal(targets.matrix(["test-1"])[0], targets.get("test-1"))
     np.testing.assert_array_equal(targets.matrix(["dev-0"]), targets.space.apply(targets.raw(["dev-0"])))
+
+
+def test_a_table_of_several_row_groups_gives_what_one_gives(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, clips in (("one", 100), ("several", 3)):
+        monkeypatch.setattr(slt.targets, "CLIPS_PER_GROUP", clips)
+        monkeypatch.setenv("SLT_WORK", str(tmp_path / "work" / name))
+        make_targets(replace(MINILM, center=True), "t", corpus, tmp_path / name)
+    assert count_row_groups(tmp_path / "several" / "targets.parquet") == 3
+    one, several = Targets.open(tmp_path / "one"), Targets.open(tmp_path / "several")
+    assert one.ids == several.ids
+    np.testing.assert_array_equal(one.vectors, several.vectors)
+    for name in ("sem_space.json", "targets.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "several" / name).read_bytes()
+    monkeypatch.setattr(slt.targets.Teacher, "encode", None)
+    make_targets(replace(MINILM, center=True), "t", corpus, tmp_path / "several")  # taken up as it lies there
 
 
 def test_the_space_is_fitted_on_train_clips_alone(corpus: Path, tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_bits_do_not_depend_on_order_or_repetition() -> None:
     np.testing.assert_array_equal(forward, backward[: len(sentences)][::-1])
 
 
+def test_sentences_that_come_sorted_have_the_same_vectors() -> None:
+    vectors = minilm().encode(["rain", "sun"])
+    np.testing.assert_array_equal(vectors, minilm().encode(["sun", "rain"])[::-1])
+
+
 def test_a_paraphrase_is_nearer_than_another_subject() -> None:
     rain, wet, dog = minilm().encode(
         ["It will rain in the north.", "Rain is expected in northern parts.", "My dog likes to sleep."]
