@@ -1,6 +1,6 @@
 """The space that SEMs are learnt in: teacher vectors normalised, centred and brought to unit mean square."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,22 +36,18 @@ class SemSpace:
         if train_vectors.ndim != 2 or not len(train_vectors):
             raise DataError(f"no train vectors to fit the SEM space on (shape {train_vectors.shape}); is train empty?")
         count, size = train_vectors.shape
-        mean, largest = np.zeros(size), 0.0
+        total, largest, squares = np.zeros(size), 0.0, 0.0
         for block in _blocks(train_vectors):
             vectors = _double(block, normalize)
             if not np.isfinite(vectors).all():
                 raise DataError("the teacher gave vectors that are not finite; try another teacher or device")
             largest = max(largest, float(np.abs(vectors).max()))
-            if center:
-                mean = np.concatenate((mean[None], vectors)).sum(axis=0)  # row by row, as in one piece
-        mean = (mean / count).astype(np.float32)  # as stored, so that fit and apply subtract the same
-
-        def squares(start: int, stop: int) -> np.ndarray:
-            first = start // size
-            vectors = _double(train_vectors[first : -(-stop // size)], normalize)
-            return np.asarray(((vectors - mean) ** 2).ravel()[start - first * size : stop - first * size])
-
-        root_mean_square = float(np.sqrt(_sum(squares, 0, count * size) / (count * size)))
+            total += vectors.sum(axis=0)
+        mean = total / count if center else np.zeros(size)
+        mean = mean.astype(np.float32)  # as stored, so that fit and apply subtract the same
+        for block in _blocks(train_vectors):
+            squares += float(np.sum((_double(block, normalize) - mean) ** 2))
+        root_mean_square = float(np.sqrt(squares / (count * size)))
         if root_mean_square < 1e-6 * max(1e-30, largest):
             what = "do not differ from each other" if center else "are all zero"
             raise DataError(
@@ -101,19 +97,6 @@ def _double(raw: np.ndarray, normalize: bool) -> np.ndarray:
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(vectors), ROWS):
         yield vectors[start : start + ROWS]
-
-
-def _sum(numbers: Callable[[int, int], np.ndarray], start: int, stop: int) -> float:
-    """The sum of an array, of which ``numbers`` makes a part, to the last bit as NumPy's own of the whole.
-
-    NumPy adds up the halves of a long array, the first one's length a multiple of eight; so does this until a part is
-    short enough to be made.
-    """
-    if stop - start <= ROWS * 384:
-        return float(np.sum(numbers(start, stop)))
-    half = (stop - start) // 2
-    half -= half % 8
-    return _sum(numbers, start, start + half) + _sum(numbers, start + half, stop)
 
 
 def mean_pairwise_cosine(vectors: np.ndarray, space: SemSpace | None = None) -> float:
