@@ -58,9 +58,7 @@ def test_mean_pairwise_cosine_is_the_mean_over_pairs_of_different_rows(raw: np.n
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize(("count", "size"), [(1, 384), (7, 384), (1_025, 384), (5_001, 24), (9_000, 384)])
-def test_a_space_fitted_in_blocks_is_the_one_fitted_in_one_piece(
-    count: int, size: int, normalize: bool
-) -> None:
+def test_a_space_fitted_in_blocks_is_the_one_fitted_in_one_piece(count: int, size: int, normalize: bool) -> None:
     raw = 0.2 + np.random.default_rng(0).normal(size=(count + 1, size)).astype(np.float32)
     vectors = raw.astype(np.float64)
     if normalize:
