@@ -44,7 +44,7 @@ from slt.manifest import read_manifest
 from slt.metrics import BLEU_13A, BLEU_MULTI, BLEU_RAW, CHRF2, SacrebleuMetric
 from slt.model_folder import load_model
 from slt.models.sign_encoder import SignEncoder, random_transformer
-from slt.sign2sem import Sign2sem, new_encoder
+from slt.sign2sem import ClipBatches, Sign2sem, new_encoder
 from slt.targets import Targets
 from slt.teacher import BATCH, Teacher
 from slt.tokenizer import load_tokenizer
@@ -134,8 +134,8 @@ def dev_scores(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     train_clips, dev = (
         load_clips(DATASET, split, features, targets, positions, parallel) for split in ("train", "dev")
     )
-    grouped = epoch_batches(train_clips.lengths, own.training.micro_batch, 0, 0)
-    size = round(len(train_clips.lengths) / len(grouped))
+    augmented = ClipBatches(train_clips, own.augment, positions, seed=0).lengths(0)
+    size = round(len(augmented) / len(epoch_batches(augmented, own.training.micro_batch, 0, 0)))
 
     def fixed(lengths: list[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
@@ -175,7 +175,7 @@ def decoding(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
         translate(model, tokenizer, search, clips=dev)
         return len(dev)
 
-    def in_file_order(lengths: list[int], batch: int) -> list[list[int]]:
+    def in_file_order(lengths: list[int], batch: int, positions: int | None = None) -> list[list[int]]:
         return [list(range(at, min(at + batch, len(lengths)))) for at in range(0, len(lengths), batch)]
 
     def bare() -> int:
