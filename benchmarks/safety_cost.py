@@ -43,7 +43,7 @@ KEEP_ALL = {"train": 10**6, "dev": 10**6, "test": 10**6}
 @contextmanager
 def without_safeguards() -> Iterator[None]:
     """The code of this process with the safeguards taken out."""
-    write, read = pq.write_table, pq.ParquetFile
+    writer, read = pq.ParquetWriter, pq.ParquetFile
 
     def save_best(path: Path, state: dict[str, Any]) -> None:
         if path.name == "best.pt":
@@ -55,7 +55,7 @@ def without_safeguards() -> Iterator[None]:
             patches.enter_context(mock.patch.object(where, name, value))
 
         put(os, "fsync", lambda file: None)
-        put(pq, "write_table", lambda *given, **named: write(*given, **{**named, "write_page_checksum": False}))
+        put(pq, "ParquetWriter", lambda *given, **named: writer(*given, **{**named, "write_page_checksum": False}))
         put(pq, "ParquetFile", lambda *given, page_checksum_verification=False, **named: read(*given, **named))
         for module in (store, frames, features, feature_set):
             put(module, "file_sha256", lambda path: "0")
