@@ -37,7 +37,8 @@ class TrainingConfig:
     max_steps: int
     """optimiser steps at most, the same for every row of a table"""
     micro_batch: int
-    """padded frames (or tokens) per forward pass: the unit of BatchNorm statistics, siamese pairs and dropout seeds"""
+    """padded frames, of clips as augmented, or tokens per forward pass: the unit of BatchNorm statistics, siamese pairs
+    and dropout seeds"""
     accumulate: int
     """micro-batches per optimiser step; the effective batch is micro_batch × accumulate"""
     validate_every: int
