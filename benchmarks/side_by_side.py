@@ -25,6 +25,11 @@ def machine() -> str:
     return f"{model or platform.processor()}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16: AVX-512's or AMX's."""
+    return Path("/proc/cpuinfo").is_file() and "_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+
+
 def in_turns(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
     """Items per second of each side, round by round, after one round to warm up.
 
