@@ -60,7 +60,7 @@ $(BIN)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 # the batches.
 LENGTHS :=
 benchmarks: env
-	$(BIN)/python benchmarks/data_stages.py --only frames features --clips 10 --out benchmarks/results/data_stages.csv
+	$(BIN)/python benchmarks/data_stages.py --only frames features --out benchmarks/results/data_stages.csv
 	$(BIN)/python benchmarks/data_stages.py --only memory --out benchmarks/results/memory.csv
 	$(BIN)/python benchmarks/computation.py $(if $(LENGTHS),--lengths $(LENGTHS)) --out benchmarks/results/computation.csv
 	$(BIN)/python benchmarks/safety_cost.py
