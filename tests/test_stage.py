@@ -7,6 +7,13 @@ from slt.errors import ConfigError
 from slt.stage import device_name
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, given: str, gpus: int) -> None:
+    """A machine with so many GPUs, and what the user asks for."""
+    monkeypatch.setenv("SLT_DEVICE", given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
 @pytest.mark.parametrize(
     ("given", "gpus", "message"),
     [
@@ -18,9 +25,7 @@ from slt.stage import device_name
 def test_a_device_that_is_not_there_is_named(
     monkeypatch: pytest.MonkeyPatch, given: str, gpus: int, message: str
 ) -> None:
-    monkeypatch.setenv("SLT_DEVICE", given)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    pretend(monkeypatch, given, gpus)
     with pytest.raises(ConfigError, match=message):
         device_name()
 
@@ -32,7 +37,5 @@ def test_a_device_that_is_not_there_is_named(
 def test_a_gpu_is_used_where_there_is_one_unless_told(
     monkeypatch: pytest.MonkeyPatch, given: str, gpus: int, device: str
 ) -> None:
-    monkeypatch.setenv("SLT_DEVICE", given)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    pretend(monkeypatch, given, gpus)
     assert device_name() == device
