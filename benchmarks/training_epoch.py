@@ -1,11 +1,11 @@
 """A training epoch at the paper's sizes: batches by a budget of frames beside random ones, and how busy a GPU is.
 
-    python benchmarks/training_epoch.py --annotation DIR --lengths FILE [--share 1.0] [--steps N] [--out FILE.csv]
+    python benchmarks/training_epoch.py --annotation DIR --lengths FILE [--dataset NAME] [--steps N] [--out FILE.csv]
 
 ``--annotation`` holds ``PHOENIX-2014-T.train.corpus.csv`` and ``--lengths`` its clips' numbers of frames, a table of
 split, name and num_frames, so that sentences and lengths are the corpus' own; the features are random numbers, which
-make no difference to speed. Sizes, batches and precision are those of the section ``phoenix14t`` of params.yaml, with
-an encoder that starts from random weights.
+make no difference to speed. Sizes, batches and augmentation are those of a section of params.yaml, by default
+``phoenix14t``, with an encoder that starts from random weights.
 """
 
 # ruff: noqa: T201  (what it prints is its result)
@@ -47,7 +47,6 @@ from slt.training import Phase
 Batching = Callable[[list[int], int, int, int], list[list[int]]]
 Step = Callable[[Callable[[], None]], None]
 
-DATASET = "phoenix14t"
 WIDTH = 1280
 SEM = 384
 POOL = 200_000  # frames of random features that clips are cut from: half a gigabyte
@@ -79,9 +78,9 @@ def some(clips: ClipSet, count: int) -> ClipSet:
     return ClipSet(clips.clips[:count], clips.features[:count], clips.sems[:count], 0)
 
 
-def phases(clips: ClipSet, params: dict[str, Any]) -> dict[str, tuple[Any, TrainingConfig]]:
+def phases(clips: ClipSet, params: dict[str, Any], dataset: str) -> dict[str, tuple[Any, TrainingConfig]]:
     """sign2sem, and the finetuning of sign2text and sign2semtext, each with its training section."""
-    config = section(Sign2semConfig, params, f"{DATASET}.sign2sem")
+    config = section(Sign2semConfig, params, f"{dataset}.sign2sem")
     encoder = {key: value for key, value in asdict(config.encoder).items() if key != "init"}
     space = SemSpace.fit(clips.sems, center=True, normalize=True)
     sizes: dict[str, Any] = {"feature_dim": WIDTH, "sem_dim": SEM, "encoder": random_transformer(**encoder)}
@@ -89,15 +88,15 @@ def phases(clips: ClipSet, params: dict[str, Any]) -> dict[str, tuple[Any, Train
     def sign2sem_model() -> SignTranslator:
         return SignTranslator(SignTranslatorConfig(**sizes, sem_space=space.to_json()))
 
-    decoder = section(DecoderConfig, params, f"{DATASET}.decoders.sltr")
-    text_model, tokenizer = new_decoder(decoder, None, clips.texts, SEM, space, 1, f"{DATASET}.decoders.sltr")
-    finetune = section(FinetuneConfig, params, f"{DATASET}.finetune")
+    decoder = section(DecoderConfig, params, f"{dataset}.decoders.sltr")
+    text_model, tokenizer = new_decoder(decoder, None, clips.texts, SEM, space, 1, f"{dataset}.decoders.sltr")
+    finetune = section(FinetuneConfig, params, f"{dataset}.finetune")
     dev = some(clips, DEV)
     made: dict[str, tuple[Any, TrainingConfig]] = {
         "sign2sem": (Sign2sem(sign2sem_model(), config, clips, dev), config.training)
     }
     for name in ("sign2text", "sign2semtext"):
-        system = section(SystemConfig, params, f"{DATASET}.systems.{name}")
+        system = section(SystemConfig, params, f"{dataset}.systems.{name}")
         model = join(sign2sem_model(), text_model, system, 1)
         positions = config.encoder.positions
         phase = Finetune(model, tokenizer, system, finetune, config.loss, positions, decoder.max_tokens, clips, dev, 1)
@@ -123,7 +122,7 @@ def train(phase: Phase, training: TrainingConfig, steps: int, batches: Batching,
 
 
 def seconds_a_step(phase: Phase, training: TrainingConfig, steps: int, batches: Batching) -> float:
-    """Mean seconds of a training step, without the first ones."""
+    """Mean seconds of a training step, of the second half: a GPU's first ones are recorded (slt/recorded.py)."""
     begun: list[float] = []
 
     def timed(step: Callable[[], None]) -> None:
@@ -132,7 +131,7 @@ def seconds_a_step(phase: Phase, training: TrainingConfig, steps: int, batches: 
 
     train(phase, training, steps, batches, timed)
     gaps = [after - before for before, after in itertools.pairwise(begun)]
-    return statistics.mean(gaps[len(gaps) // 5 :])
+    return statistics.mean(gaps[len(gaps) // 2 :])
 
 
 def kernel_seconds(phase: Phase, training: TrainingConfig, batches: Batching) -> float:
@@ -178,6 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotation", type=Path, required=True, metavar="DIR")
     parser.add_argument("--lengths", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--dataset", default="phoenix14t", help="the section of params.yaml with the sizes")
+    parser.add_argument("--micro-batch", type=int, help="frames, in place of the section's")
     parser.add_argument("--share", type=float, default=1.0, help="of the train clips")
     parser.add_argument("--steps", type=int, default=100, help="to measure, of each kind")
     parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
@@ -187,11 +188,16 @@ def main() -> None:
     clips = read_clips(arguments.annotation, arguments.lengths, arguments.share)
     print(f"{len(clips.clips)} clips, {sum(clips.lengths)} frames", flush=True)
     sheet = Sheet()
+    changes = {"micro_batch": arguments.micro_batch} if arguments.micro_batch else {}
     chosen = [
-        (f"{name}, {precision}, {training.micro_batch} frames", phase, replace(training, precision=precision))
-        for name, (phase, training) in phases(clips, read_params()).items()
+        (name, phase, replace(training, precision=precision, **changes))
+        for name, (phase, training) in phases(clips, read_params(), arguments.dataset).items()
         for precision in arguments.precision
         if name in arguments.phases
+    ]
+    chosen = [
+        (f"{arguments.dataset}, {name}, {training.precision}, {training.micro_batch} frames", phase, training)
+        for name, phase, training in chosen
     ]
     for name, phase, training in chosen:
         measure(sheet, phase, training, name, arguments.steps)

@@ -1,6 +1,7 @@
 """Phase 3: sign encoder and text decoder joined and trained end to end, as one row of the table says."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -113,17 +114,21 @@ class Finetune:
         inputs, labels = text_tensors(
             self.model.decoder, [self.ids[i] for i in items], [self.languages[i] for i in items]
         )
-        counts = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
-        batch = {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels, "counts": counts}
+        batch = {**self.batches.batch(items, epoch), "inputs": inputs, "labels": labels}
         if self.glosses is not None:
             own = [self.glosses[i] for i in items]
             batch["glosses"], batch["gloss_lengths"] = pad_glosses(own)
             frames = batch["mask"].sum(1)
             batch[TOO_SHORT] = frames < torch.tensor([frames_needed(ids) for ids in own])
+        return batch
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        counts: dict[str, float] = {"loss_text": sum(len(self.ids[i]) for i in items), "loss_sem": len(items)}
+        if self.glosses is not None:
             # per gloss, as the text loss is per token: then weights of 1 mean the same however long sentences are.
             # The glosses of clips that are too short stay in the count, so that it is never zero.
-            counts["loss_gloss"], counts[TOO_SHORT] = sum(map(len, own)), len(items)
-        return batch
+            counts["loss_gloss"], counts[TOO_SHORT] = sum(len(self.glosses[i]) for i in items), len(items)
+        return counts
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         states, predicted = self.model.encode(self.batches.given(batch), batch["mask"])

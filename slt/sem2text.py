@@ -69,8 +69,10 @@ class Sem2text:
             "sems": torch.from_numpy(np.asarray(sems, np.float32)),
             "inputs": inputs,
             "labels": labels,
-            "counts": {"loss_text": sum(len(self.ids[i]) for i in items)},
         }
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        return {"loss_text": sum(len(self.ids[i]) for i in items)}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         memory, mask = self.model.build_memory(batch["sems"])

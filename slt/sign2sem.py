@@ -1,5 +1,6 @@
 """Phase 1: the sign encoder learns to predict the sentence embedding of what is signed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -100,7 +101,10 @@ class Sign2sem:
         return self.batches.lengths(epoch)
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        return {**self.batches.batch(items, epoch), "counts": {"loss_sem": len(items)}}
+        return self.batches.batch(items, epoch)
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        return {"loss_sem": len(items)}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         _, predicted = self.model.encode(self.batches.given(batch), batch["mask"])

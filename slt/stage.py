@@ -98,7 +98,19 @@ def compiles() -> bool:
 
     Off by default: compiling takes minutes, which short runs do not win back. ConfigError for any other value.
     """
-    given = os.environ.get("SLT_COMPILE", "")
+    return _switch("SLT_COMPILE", "compile backbone and training")
+
+
+def records() -> bool:
+    """Whether a GPU's training passes are recorded (:mod:`slt.recorded`): unless ``SLT_RECORD=0``. No param, as above.
+
+    ConfigError for any other value.
+    """
+    return _switch("SLT_RECORD", "record a GPU's training passes", default=True)
+
+
+def _switch(name: str, what: str, default: bool = False) -> bool:
+    given = os.environ.get(name, "")
     if given not in ("", "0", "1"):
-        raise ConfigError(f"SLT_COMPILE is `{given}`; set it to 1 to compile backbone and training, or unset it")
-    return given == "1"
+        raise ConfigError(f"{name} is `{given}`; set it to 1 to {what}, to 0 not to, or unset it")
+    return given == "1" if given else default

@@ -7,12 +7,13 @@ uninterrupted one bit for bit on CPU with the same number of threads. For the sa
 several processes computes which micro-batch (:mod:`slt.ranks`): their results differ by the rounding of sums.
 """
 
+import itertools
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,9 @@ from slt.bootstrap import Comparison, draw, paired_test
 from slt.config.train import TrainingConfig
 from slt.errors import ConfigError, DataError
 from slt.metrics import BLEU_13A, Statistics
+from slt.recorded import recorded
 from slt.run_log import executed
-from slt.stage import compiles, device_name, progress
+from slt.stage import compiles, device_name, progress, records
 from slt.store import replacing
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,10 @@ class Phase(Protocol):
         """Frames or tokens that each training item has in this epoch, as the batch budget counts them."""
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        """The micro-batch of these items, on CPU; ``counts`` says over how many terms each loss is summed."""
+        """The micro-batch of these items, on CPU."""
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        """Over how many terms (clips, tokens, glosses) each loss of these items is summed."""
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         """Per loss: its sum over the micro-batch, and its weight in the total."""
@@ -118,12 +123,12 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, fused=True)
     run = _resume(work, model, optimiser)
     ranks.share(model, work.name, run.step, phase.lengths(0))
-    # once, since to walk through hundreds of modules takes a tenth of a step of a GPU
+    # once, since to walk through hundreds of modules takes a GPU's step some milliseconds
     parameters = list(model.parameters())
     model.train()
     steps = _Steps(phase, config, seed, run.step, device)
     bar = iter(progress(range(run.step, config.max_steps), "training", config.max_steps - run.step, "step"))
-    with lifecycle.deferred(), steps:
+    with lifecycle.deferred(), steps, _recorded(model, device):
         while run.step < config.max_steps and not run.stopped_early:
             _step(phase, config, run, parameters, optimiser, steps.next(), seed, device)
             if launch.leads():
@@ -151,6 +156,11 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
     model.eval()
     log.info("best %s %.4f at step %d of %d", phase.select, run.best, run.best_step, run.step)
     return run
+
+
+def _recorded(model: nn.Module, device: str) -> AbstractContextManager[None]:
+    # of several processes each changes the momentum of running averages from step to step, a recording has but one
+    return recorded(model) if device.startswith("cuda") and launch.world() == 1 and records() else nullcontext()
 
 
 def _compile_layers(model: nn.Module) -> None:
@@ -187,14 +197,15 @@ def _step(
     with _memory(run.step, device, lambda: _OPTIMISER):
         ranks.sum_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        if not math.isfinite(norm):  # a GPU is waited for
+        optimiser.step()
+        # only now, since to read a number is to wait for a GPU, which was still at the backward pass
+        if not math.isfinite(norm):
             raise DataError(
                 f"step {run.step}: the gradient is not finite; lower training.lr or clip_norm,"
                 f" or look at the items {batches.items[0][:8]} of epoch {batches.epoch}"
             )
-        for name, value in ranks.summed(_added(losses), batches.counted).items():
+        for name, value in ranks.summed(_added(losses), list(batches.counts)).items():
             run.sums.setdefault(name, []).append(value)
-        optimiser.step()
     run.step += 1
 
 
@@ -235,16 +246,20 @@ class _StepBatches:
     epoch: int
     items: list[list[int]]
     own: dict[int, dict[str, Any]]
-    counted: list[str]
+    counts: dict[str, float]
+    """the terms of each loss in this step"""
+    usual: dict[str, float]
+    """those of the epoch's mean step"""
 
     @classmethod
-    def make(cls, phase: Phase, epoch: int, items: list[list[int]], device: str) -> "_StepBatches":
+    def make(
+        cls, phase: Phase, epoch: int, items: list[list[int]], usual: dict[str, float], device: str
+    ) -> "_StepBatches":
         own = {index: phase.batch(items[index], epoch) for index in ranks.own(len(items))}
-        # at the end of an epoch a process may have none; it must still know what is counted
-        counted = list((next(iter(own.values()), None) or phase.batch(items[0], epoch))["counts"])
+        counts = phase.counts(list(itertools.chain.from_iterable(items)))
         if device.startswith("cuda"):  # pinned, so that the copy does not wait for the kernels before it
             own = {index: _tensors(batch, Tensor.pin_memory) for index, batch in own.items()}
-        return cls(epoch, items, own, counted)
+        return cls(epoch, items, own, counts, usual)
 
 
 class _Steps:
@@ -259,6 +274,7 @@ class _Steps:
         self.step = first
         """the next one to be made"""
         self.epoch, self.begun_at, self.batches = -1, 0, list[list[int]]()
+        self.terms = phase.counts(range(len(phase.lengths(0))))
         self.ahead = ThreadPoolExecutor(THREADS, "batches") if device.startswith("cuda") else None
         self.waiting = deque[Future[_StepBatches]]()
 
@@ -276,18 +292,19 @@ class _Steps:
             self.waiting.append(self.ahead.submit(self._make, *self._next_items()))
         return self.waiting.popleft().result()
 
-    def _next_items(self) -> tuple[int, list[list[int]]]:
-        """Of which epoch the next step is, and the items of each of its micro-batches."""
+    def _next_items(self) -> tuple[int, list[list[int]], dict[str, float]]:
+        """Of which epoch the next step is, the items of each of its micro-batches, and the terms of a usual step."""
         while self.step >= self.begun_at + self._count():
             self.begun_at += self._count()
             self.epoch += 1
             self.batches = epoch_batches(self.phase.lengths(self.epoch), self.config.micro_batch, self.seed, self.epoch)
         start = (self.step - self.begun_at) * self.config.accumulate
         self.step += 1
-        return self.epoch, self.batches[start : start + self.config.accumulate]
+        usual = {name: terms / self._count() for name, terms in self.terms.items()}
+        return self.epoch, self.batches[start : start + self.config.accumulate], usual
 
-    def _make(self, epoch: int, items: list[list[int]]) -> _StepBatches:
-        return _StepBatches.make(self.phase, epoch, items, self.device)
+    def _make(self, epoch: int, items: list[list[int]], usual: dict[str, float]) -> _StepBatches:
+        return _StepBatches.make(self.phase, epoch, items, usual, self.device)
 
     def _count(self) -> int:
         return math.ceil(len(self.batches) / self.config.accumulate)
@@ -300,15 +317,12 @@ def _tensors(batch: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[
 def _accumulate(
     phase: Phase, config: TrainingConfig, batches: _StepBatches, seed: int, step: int, device: str
 ) -> dict[str, list[tuple[Tensor, float]]]:
-    """Backward through the micro-batches of one step; each loss is divided by its count over the whole step.
+    """Backward through the micro-batches of one step.
 
-    Returns each loss of each micro-batch with that count: to read a loss is to wait for the GPU.
+    Each loss is divided by the terms of the epoch's mean step, not by those of its own: a batch of long clips has a
+    fifth of the clips that one of short clips has, and each of them would weigh five times as much.
+    Returns each loss of each micro-batch with its count over the whole step: to read a loss is to wait for the GPU.
     """
-    counts: dict[str, float] = {}
-    for batch in batches.own.values():
-        for name, count in batch["counts"].items():
-            counts[name] = counts.get(name, 0.0) + count
-    counts = ranks.summed(counts, batches.counted)
     statistics = ranks.BatchStatistics(phase.model, len(batches.items))
     values: dict[str, list[tuple[Tensor, float]]] = {}
     for index, batch in batches.own.items():
@@ -317,11 +331,11 @@ def _accumulate(
             moved = _tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
                 losses = phase.losses(moved)
-            total = sum(weight * loss / counts[name] for name, (loss, weight) in losses.items())
+            total = sum(weight * loss / batches.usual[name] for name, (loss, weight) in losses.items())
             assert isinstance(total, Tensor)
             total.backward()  # type: ignore[no-untyped-call]
         for name, (loss, _) in losses.items():
-            values.setdefault(name, []).append((loss.detach(), counts[name]))
+            values.setdefault(name, []).append((loss.detach(), batches.counts[name]))
         statistics.take(index)
     statistics.merge()
     return values

@@ -6,6 +6,7 @@ as a sentence-transformers folder. For languages of which no pretrained model kn
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +20,7 @@ from slt.batching import rng
 from slt.config.base import parse, section
 from slt.config.data import TeacherConfig, WikipediaConfig
 from slt.config.train import TrainedTeacherConfig
+from slt.decoding import WITHOUT_GRADIENT
 from slt.errors import ConfigError
 from slt.losses import text_loss
 from slt.model_folder import environment
@@ -87,8 +89,10 @@ class Tsdae:
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         whole = [self.ids[i] for i in items]
-        tensors = self._tensors(whole, [rng(self.config.seed, epoch, i) for i in items])
-        return {**tensors, "counts": {"loss_text": sum(map(len, whole))}}
+        return self._tensors(whole, [rng(self.config.seed, epoch, i) for i in items])
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        return {"loss_text": sum(len(self.ids[i]) for i in items)}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         return {"loss_text": (self._loss(batch, self.config.training.label_smoothing), 1.0)}
@@ -97,8 +101,11 @@ class Tsdae:
     def validate(self) -> tuple[dict[str, float], None]:
         # not how often a noised sentence finds its own: an untrained encoder, a bag of random vectors, does that best
         device, total, count = next(self.model.parameters()).device, 0.0, 0
-        for start in range(0, len(self.dev), BATCH):
-            whole = self.dev[start : start + BATCH]
+        # as many padded tokens at most as a training batch, times what no gradient leaves room for
+        fitting = max(1, WITHOUT_GRADIENT * self.config.training.micro_batch // self.config.max_tokens)
+        size = min(BATCH, fitting)
+        for start in range(0, len(self.dev), size):
+            whole = self.dev[start : start + size]
             draws = [rng(self.config.seed, start + i) for i in range(len(whole))]
             batch = {key: value.to(device) for key, value in self._tensors(whole, draws).items()}
             total += float(self._loss(batch, label_smoothing=0.0))

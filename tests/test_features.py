@@ -21,6 +21,7 @@ from test_video import pictures, write_video
 from slt import backbone as backbone_module
 from slt import feature_set as feature_set_module
 from slt import features as features_module
+from slt import stage
 from slt.backbone import Backbone, GemPool
 from slt.config.data import FeaturesConfig, FramesConfig
 from slt.errors import ConfigError, DataError, StoreError
@@ -138,6 +139,17 @@ def test_a_mistyped_switch_for_compiling_is_named(config: FeaturesConfig, monkey
     monkeypatch.setenv("SLT_COMPILE", "yes")
     with pytest.raises(ConfigError, match="SLT_COMPILE is `yes`"):
         Backbone.load(config, SIZE)
+
+
+@pytest.mark.parametrize(("given", "records"), [("", True), ("1", True), ("0", False)])
+def test_a_gpus_training_passes_are_recorded_unless_one_says_no(
+    given: str, records: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLT_RECORD", given)
+    assert stage.records() is records
+    monkeypatch.setenv("SLT_RECORD", "no")
+    with pytest.raises(ConfigError, match="SLT_RECORD is `no`"):
+        stage.records()
 
 
 def test_lite0_is_the_publishers_network() -> None:

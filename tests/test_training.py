@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ class Regression:
         return [1 + i % 3 for i in range(20)]
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
-        return {"x": self.x[items], "y": self.y[items], "counts": {"loss": len(items)}}
+        return {"x": self.x[items], "y": self.y[items]}
+
+    def counts(self, items: Sequence[int]) -> dict[str, float]:
+        return {"loss": len(items)}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, tuple[Tensor, float]]:
         return {"loss": ((self.model(batch["x"]) - batch["y"]).square().sum(), 1.0)}
@@ -99,10 +103,10 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(tmp_path: Path, kille
 
 def test_micro_batches_of_unequal_size_give_the_gradient_of_one_batch() -> None:
     phase = Regression(dropout=0.0)
-    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4], [5]], "cpu"), 0, 0, "cpu")
+    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4], [5]], {"loss": 6}, "cpu"), 0, 0, "cpu")
     split = [p.grad.clone() for p in phase.model.parameters()]
     phase.model.zero_grad()
-    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4, 5]], "cpu"), 0, 0, "cpu")
+    _accumulate(phase, config(), _StepBatches.make(phase, 0, [[0, 1, 2, 3, 4, 5]], {"loss": 6}, "cpu"), 0, 0, "cpu")
     for ours, whole in zip(split, phase.model.parameters(), strict=True):
         torch.testing.assert_close(ours, whole.grad)
 
@@ -119,6 +123,22 @@ def test_batches_made_ahead_are_those_made_in_turn_and_end_with_the_last_step() 
         assert not steps.waiting
         made.append([(batch.epoch, batch.items, [len(own["x"]) for own in batch.own.values()]) for batch in batches])
     assert made[0] == made[1]
+
+
+def test_every_item_weighs_the_same_whether_its_batch_has_many_items_or_few() -> None:
+    phase = Regression(dropout=0.0)
+    settings = config(accumulate=1, micro_batch=6)  # batches of 2 to 6 items
+    steps, sizes = _Steps(phase, settings, 0, 0, "cpu"), list[int]()
+    while sum(sizes) < 20:
+        batches = steps.next()
+        sizes.append(len(batches.items[0]))
+        _accumulate(phase, settings, batches, 0, len(sizes), "cpu")  # gradients add up
+    assert sum(sizes) == 20 and min(sizes) < max(sizes)
+    found = [parameter.grad / len(sizes) for parameter in phase.model.parameters()]
+    phase.model.zero_grad()
+    (phase.losses(phase.batch(list(range(20)), 0))["loss"][0] / 20).backward()
+    for ours, parameter in zip(found, phase.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, parameter.grad)
 
 
 def test_a_batch_made_ahead_that_fails_is_the_runs_error() -> None:

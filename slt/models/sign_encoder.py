@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
 
@@ -15,10 +16,29 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:  # type: ignore[override]
+        if self.training and x_BTD.is_cuda:
+            return self.without_selecting(x_BTD, mask_BT)
         mask = mask_BT.bool()
         out = torch.zeros_like(x_BTD)
         out[mask] = super().forward(x_BTD[mask]).to(out.dtype)
         return out
+
+    def without_selecting(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """The same in training, to rounding: to select frames, a GPU is waited for until their number is known."""
+        padding = ~mask_BT.bool().unsqueeze(-1)
+        count = mask_BT.sum()
+        x = x_BTD.float().masked_fill(padding, 0.0)
+        mean = x.sum((0, 1)) / count
+        centred = (x - mean).masked_fill(padding, 0.0)
+        variance = centred.square().sum((0, 1)) / count
+        with torch.no_grad():
+            assert self.momentum is not None and self.num_batches_tracked is not None
+            assert self.running_mean is not None and self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+            self.num_batches_tracked += 1
+        out = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return out.masked_fill(padding, 0.0).to(x_BTD.dtype)
 
 
 def masked_mean(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -45,11 +65,18 @@ class SignEncoder(nn.Module):
 
     def forward(self, features_BTF: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Per-frame states (B, T, D) and SEMs (B, S) of padded features; ``mask_BT`` is 1 at real frames."""
+        states_BTD = self.frame_states(features_BTF, mask_BT)
+        return states_BTD, self.head(masked_mean(states_BTD, mask_BT))
+
+    def frame_states(self, features_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+        """Per-frame states (B, T, D) of padded features; a row may be padding as a whole."""
         valid = mask_BT.bool().unsqueeze(-1)
         x_BTD = self.project(features_BTF.masked_fill(~valid, 0.0))
         x_BTD = torch.relu(self.norm(x_BTD, mask_BT))
-        states_BTD = self.transformer(inputs_embeds=x_BTD, attention_mask=mask_BT.long()).last_hidden_state
-        return states_BTD, self.head(masked_mean(states_BTD, mask_BT))
+        # a clip's first frame is real; of a row without a clip it is given, since nothing to attend to is no number
+        attended = functional.pad(mask_BT[:, 1:].long(), (1, 0), value=1)
+        states_BTD: Tensor = self.transformer(inputs_embeds=x_BTD, attention_mask=attended).last_hidden_state
+        return states_BTD
 
 
 def random_transformer(layers: int, width: int, heads: int, ffn: int, dropout: float, positions: int) -> dict[str, Any]:
