@@ -1,5 +1,7 @@
-"""Arrays in numpy's own formats, read without pickles, whatever the file claims."""
+"""Arrays in files: numpy's own formats, read without pickles, whatever the file claims; and larger ones than memory."""
 
+import os
+import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -47,3 +49,55 @@ def read_npz(path: Path, names: Sequence[str]) -> list[np.ndarray]:
             return [found[name] for name in names]
     except UNREADABLE as error:
         raise DataError(f"{path}: not a readable .npz file ({error}); make it again") from error
+
+
+class DiskMatrix:
+    """A float32 matrix (n, size) in an unnamed file below ``folder``, of which memory holds the rows at hand alone.
+
+    No mapping of the file, whose pages would count as the process' memory until the system takes them back.
+    """
+
+    def __init__(self, count: int, size: int, folder: Path) -> None:
+        self.shape = (count, size)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (gone with this object, also after a kill)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __setitem__(self, rows: slice | Sequence[int] | np.ndarray, values: np.ndarray) -> None:
+        width = 4 * self.shape[1]
+        block = np.ascontiguousarray(values, np.float32).reshape(-1, self.shape[1])
+        if isinstance(rows, slice):
+            _write_all(self._file.fileno(), block, rows.start * width)
+            return
+        for row, value in zip(rows, block, strict=True):
+            _write_all(self._file.fileno(), value, int(row) * width)
+
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """A copy of these rows (m, size); of a slice only start and stop are looked at."""
+        width = 4 * self.shape[1]
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            found = np.empty((max(0, stop - start), self.shape[1]), np.float32)
+            _read_all(self._file.fileno(), found, start * width)
+            return found
+        found = np.empty((len(rows), self.shape[1]), np.float32)
+        for place, row in zip(found, rows, strict=True):
+            _read_all(self._file.fileno(), place, int(row) * width)
+        return found
+
+
+def _write_all(file: int, values: np.ndarray, at: int) -> None:
+    left = values.reshape(-1).view(np.uint8)
+    while len(left):
+        done = os.pwrite(file, left.data, at)
+        left, at = left[done:], at + done
+
+
+def _read_all(file: int, place: np.ndarray, at: int) -> None:
+    left = place.reshape(-1).view(np.uint8)
+    while len(left):
+        done = os.preadv(file, [left.data], at)
+        if not done:
+            raise IndexError("rows that were never written")
+        left, at = left[done:], at + done

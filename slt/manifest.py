@@ -95,3 +95,17 @@ def read_manifest(path: Path, split: str | None = None) -> list[Clip]:
         what = f"no {split} clip" if split else "no clip"
         raise DataError(f"{path}: {what} in the manifest; look at report.json beside it for what was dropped")
     return clips
+
+
+def read_texts(path: Path) -> pa.Table:
+    """``id``, ``split`` and ``text`` of all clips of ``manifest.parquet``: a tenth of the memory that the clips take.
+
+    Raises DataError when the manifest holds no clip, StoreError when it is damaged.
+    """
+    columns = ["id", "split", "text"]
+    table = read_table(path, columns)
+    if table.column_names != columns:
+        raise StoreError(f"{path}: not the columns of a manifest; delete it and run `dvc repro`")
+    if not len(table):
+        raise DataError(f"{path}: no clip in the manifest; look at report.json beside it for what was dropped")
+    return table

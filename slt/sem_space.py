@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,6 +10,17 @@ from slt.errors import DataError
 
 ROWS = 1024
 """vectors that are in memory as float64 at a time"""
+
+
+class Rows(Protocol):
+    """Vectors (n, size) that are read in blocks, in memory or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,12 @@ class SemSpace:
     scale: float
 
     @classmethod
-    def fit(cls, train_vectors: np.ndarray, normalize: bool, center: bool) -> "SemSpace":
+    def fit(cls, train_vectors: Rows, normalize: bool, center: bool) -> "SemSpace":
         """The space of raw train vectors (n, size).
 
         Raises DataError for no vector, values that are not finite, or vectors without any spread about the mean.
         """
-        if train_vectors.ndim != 2 or not len(train_vectors):
+        if len(train_vectors.shape) != 2 or not len(train_vectors):
             raise DataError(f"no train vectors to fit the SEM space on (shape {train_vectors.shape}); is train empty?")
         count, size = train_vectors.shape
         total, largest, squares = np.zeros(size), 0.0, 0.0
@@ -94,12 +105,12 @@ def _double(raw: np.ndarray, normalize: bool) -> np.ndarray:
     return np.asarray(vectors / norms)
 
 
-def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(vectors: Rows) -> Iterator[np.ndarray]:
     for start in range(0, len(vectors), ROWS):
         yield vectors[start : start + ROWS]
 
 
-def mean_pairwise_cosine(vectors: np.ndarray, space: SemSpace | None = None) -> float:
+def mean_pairwise_cosine(vectors: Rows, space: SemSpace | None = None) -> float:
     """Mean cosine over all pairs of different rows of (n, size); near 1: a teacher whose vectors need centring.
 
     Of raw vectors in ``space``, if one is given. Zero for fewer than two rows. Rows of zeros count as orthogonal to

@@ -1,17 +1,20 @@
 """Targets: the teacher's embedding of each clip's text, stored raw beside the space that models learn them in."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from slt import teacher as teacher_module
+from slt.arrays import DiskMatrix
 from slt.config.data import TeacherConfig
 from slt.errors import DataError, StoreError
-from slt.manifest import Clip, read_manifest
+from slt.manifest import read_texts
 from slt.run_log import executed
 from slt.sem_space import SemSpace, mean_pairwise_cosine
 from slt.store import (
@@ -29,7 +32,7 @@ from slt.store import (
 from slt.teacher import Teacher, pack_vectors, unpack_vectors
 
 CLIPS_PER_GROUP = 10_000
-"""rows in a row group, which is what is in memory beside the vectors when the table is written or read"""
+"""rows in a row group, which is what is in memory of the vectors when the table is written or read"""
 log = logging.getLogger("slt.targets")
 
 
@@ -37,23 +40,24 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
     """Embed the text of every clip of ``corpus/manifest.parquet`` and publish it, with its SEM space, to ``out``.
 
     The space is fitted on train clips, one row per clip, since that is what the SEM loss averages over.
+    In memory are texts and ids, a few hundred bytes a clip; vectors are in files.
     """
-    clips = read_manifest(corpus / "manifest.parquet")
-    empty = [clip.id for clip in clips if not clip.text.strip()]
-    if empty:
-        raise DataError(
-            f"{corpus / 'manifest.parquet'}: {len(empty)} clips have no text, e.g. `{empty[0]}`; "
-            "the corpus adapter must drop them"
-        )
+    clips = read_texts(corpus / "manifest.parquet")
+    _check_texts(clips, corpus / "manifest.parquet")
     teacher = Teacher.load(config, where)
     code = [file_sha256(Path(name)) for name in (__file__, str(teacher_module.__file__))]
-    key = fingerprint(asdict(config), teacher.provenance(), code, [(clip.id, clip.split, clip.text) for clip in clips])
-    work = work_folder("targets", key)
+    said = [fingerprint(part.to_pylist()) for part in clips.to_batches(max_chunksize=CLIPS_PER_GROUP)]
+    ids, is_train = clips["id"], pc.equal(clips["split"], "train").to_numpy()
+    texts, rows = _distinct(clips["text"])
+    del clips
+    pa.default_memory_pool().release_unused()  # sorting took four times what the texts take
+    work = work_folder("targets", fingerprint(asdict(config), teacher.provenance(), code, said))
     path = work / "targets.parquet"
-    if not _finished(path, [clip.id for clip in clips]):
-        _write(path, clips, teacher)
+    if not _finished(path, ids):
+        _write(path, ids, texts, rows, teacher)
         executed(work, "table", path.name)
-    train = _read_rows(path, np.array([clip.split == "train" for clip in clips]), teacher.size)
+    train = DiskMatrix(int(is_train.sum()), teacher.size, work)
+    _read_rows(path, is_train, train)
     space = SemSpace.fit(train, config.normalize, config.center)
     write_json(work / "sem_space.json", space.to_json())
     write_json(
@@ -62,8 +66,8 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
             **teacher.provenance(),
             "normalize": config.normalize,
             "center": config.center,
-            "clips": len(clips),
-            "unique_sentences": len({clip.text for clip in clips}),
+            "clips": len(ids),
+            "unique_sentences": len(texts),
             "truncated": read_metadata(path)["truncated"],
             # rounded: the last bits differ between processors, and this file is compared between machines
             "mean_cosine_raw": round(mean_pairwise_cosine(train), 4),
@@ -73,27 +77,66 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
     publish(work, out)
 
 
-def _write(path: Path, clips: list[Clip], teacher: Teacher) -> None:
-    """Embed each different text once and write a row per clip: no vector is held twice but for a row group's."""
-    texts = sorted({clip.text for clip in clips})
-    vectors = teacher.encode(texts, "embedding targets")
-    row = {text: i for i, text in enumerate(texts)}
+def _check_texts(clips: pa.Table, manifest: Path) -> None:
+    empty = list[str]()
+    for part in clips.to_batches(max_chunksize=CLIPS_PER_GROUP):
+        blank = pc.equal(pc.utf8_trim_whitespace(part["text"]), "")
+        empty += part["id"].filter(blank).to_pylist()
+    if empty:
+        raise DataError(
+            f"{manifest}: {len(empty)} clips have no text, e.g. `{empty[0]}`; the corpus adapter must drop them"
+        )
+
+
+class _Texts(Sequence[str]):
+    """Strings that stay in Arrow's memory, a third of what Python's take."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self._array[index].to_pylist() if isinstance(index, slice) else self._array[index].as_py()
+
+
+def _distinct(texts: pa.ChunkedArray) -> tuple[_Texts, np.ndarray]:
+    """The different texts in alphabetical order, and which of them (n,) each text is."""
+    encoded = texts.dictionary_encode()
+    found = encoded.chunk(encoded.num_chunks - 1).dictionary  # the chunks share it, each as far as it had grown
+    order = pc.sort_indices(found)  # by UTF-8's bytes, which is by code points, as Python sorts
+    row = np.empty(len(order), np.int32)
+    row[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+    rows = np.concatenate([row[chunk.indices.to_numpy()] for chunk in encoded.chunks])
+    return _Texts(found.take(order)), rows
+
+
+def _write(path: Path, ids: pa.ChunkedArray, texts: _Texts, rows: np.ndarray, teacher: Teacher) -> None:
+    """Embed each different text once and write a row per clip."""
+    vectors = DiskMatrix(len(texts), teacher.size, path.parent)
+    teacher.embed(texts, vectors, "embedding targets")
     schema = pa.schema([("id", pa.string()), ("sem", pa.binary(4 * teacher.size))])
     with writing(path, schema, {**teacher.provenance(), "truncated": teacher.truncated}) as table:
-        for start in range(0, len(clips), CLIPS_PER_GROUP):
-            part = clips[start : start + CLIPS_PER_GROUP]
-            sems = pack_vectors(vectors[[row[clip.text] for clip in part]])
-            table.write_table(pa.table([[clip.id for clip in part], sems], schema=schema))
+        for start in range(0, len(ids), CLIPS_PER_GROUP):
+            sems = pack_vectors(vectors[rows[start : start + CLIPS_PER_GROUP]])
+            table.write_table(pa.table([ids.slice(start, CLIPS_PER_GROUP), sems], schema=schema))
 
 
-def _finished(path: Path, ids: list[str]) -> bool:
+def _finished(path: Path, ids: pa.ChunkedArray) -> bool:
     """Whether an interrupted run left the table of these clips whole, checksums verified."""
     if not path.is_file():
         return False
     at = 0
     try:
         for table in iter_tables(path):
-            if table.column("id").to_pylist() != ids[at : at + table.num_rows]:
+            if not table.column("id").equals(ids.slice(at, table.num_rows)):
                 return False
             at += table.num_rows
     except StoreError as error:
@@ -102,15 +145,13 @@ def _finished(path: Path, ids: list[str]) -> bool:
     return at == len(ids)
 
 
-def _read_rows(path: Path, wanted: np.ndarray, size: int) -> np.ndarray:
-    """Vectors (n, size) of the rows that ``wanted`` marks."""
-    vectors = np.empty((int(wanted.sum()), size), dtype=np.float32)
+def _read_rows(path: Path, wanted: np.ndarray, vectors: np.ndarray | DiskMatrix) -> None:
+    """Put into ``vectors`` those of the rows that ``wanted`` marks."""
     row = at = 0
     for table in iter_tables(path, ["sem"]):
-        found = unpack_vectors(table.column("sem"), size)[wanted[at : at + table.num_rows]]
+        found = unpack_vectors(table.column("sem"), vectors.shape[1])[wanted[at : at + table.num_rows]]
         vectors[row : row + len(found)] = found
         row, at = row + len(found), at + table.num_rows
-    return vectors
 
 
 @dataclass(frozen=True)
@@ -148,7 +189,8 @@ class Targets:
         if columns != ["id", "sem"]:  # page checksums do not cover names
             raise StoreError(f"{path}: columns {columns}; delete it, run `dvc repro`")
         ids = tuple(name for table in iter_tables(path, ["id"]) for name in table.column("id").to_pylist())
-        vectors = _read_rows(path, np.ones(len(ids), dtype=bool), space.size)
+        vectors = np.empty((len(ids), space.size), np.float32)
+        _read_rows(path, np.ones(len(ids), dtype=bool), vectors)
         return cls(ids, vectors, space, provenance, {name: row for row, name in enumerate(ids)}, folder)
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from slt import cluster
+from slt.arrays import DiskMatrix
 from slt.config.data import TeacherConfig
 from slt.errors import ConfigError, DataError
 from slt.stage import device_name, progress
@@ -20,6 +21,8 @@ from slt.weights import resolve_weights, weights_sha256
 
 BATCH = 64
 """sentences per forward pass; fixed, because padding and so the last bits of a vector depend on it"""
+COUNTED = 1000
+"""sentences whose tokens are counted at a time: of each the tokenizer makes an object of some kilobytes"""
 UNIT = 16
 """batches that a worker of a cluster is given at a time"""
 
@@ -105,25 +108,26 @@ class Teacher:
         the list a sentence stands nor on how often. Raises DataError when a vector is not finite.
         """
         unique = sorted(set(sentences))
-        lengths = self._lengths(unique)
-        order = sorted(range(len(unique)), key=lambda i: -lengths[i])  # stable: equal lengths stay alphabetical
         vectors = np.empty((len(unique), self.size), dtype=np.float32)
+        self.embed(unique, vectors, what)
+        row = {sentence: i for i, sentence in enumerate(unique)}
+        return vectors[[row[sentence] for sentence in sentences]]
+
+    def embed(self, unique: Sequence[str], vectors: np.ndarray | DiskMatrix, what: str) -> None:
+        """The same of different sentences in alphabetical order, each into its row of ``vectors``."""
+        order = np.argsort(-self._lengths(unique), kind="stable")  # equal lengths stay alphabetical
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        texts = [[unique[i] for i in batch] for batch in batches]
-        made = self._on_cluster(texts) if cluster.address() else map(self._forward, texts)
+        texts = ([unique[int(i)] for i in batch] for batch in batches)
+        made = self._on_cluster(list(texts)) if cluster.address() else map(self._forward, texts)
         bad: list[int] = []
         for batch, rows in zip(batches, progress(made, what, len(batches), "batch"), strict=True):
             vectors[batch] = rows
-            bad += [i for i, finite in zip(batch, np.isfinite(rows).all(axis=1), strict=True) if not finite]
+            bad += batch[~np.isfinite(rows).all(axis=1)].tolist()
         if bad:
             raise DataError(
                 f"teacher `{self.spec}`: {len(bad)} of {len(unique)} embeddings are not finite, the first of "
                 f"{unique[min(bad)]!r}; try SLT_DEVICE=cpu, or another teacher"
             )
-        if sentences == unique:  # no second copy for who has sorted them
-            return vectors
-        row = {sentence: i for i, sentence in enumerate(unique)}
-        return vectors[[row[sentence] for sentence in sentences]]
 
     def _forward(self, batch: list[str]) -> np.ndarray:
         """Vectors (n, size) of at most ``BATCH`` sentences."""
@@ -146,19 +150,20 @@ class Teacher:
         made = cluster.cluster_map(embed, units, *cluster.computing(threads), stay=True)
         return itertools.chain.from_iterable(made)
 
-    def _lengths(self, sentences: list[str]) -> list[int]:
+    def _lengths(self, sentences: Sequence[str]) -> np.ndarray:
         """Tokens per sentence before any cut, and adds those over the limit to ``truncated``."""
         tokenizer: Any = getattr(self.model[0], "tokenizer", None)
         limit = self.model.max_seq_length
         if not hasattr(tokenizer, "model_max_length"):  # no transformers tokenizer: static models cut nothing
-            return [len(sentence) for sentence in sentences]
-        lengths: list[int] = []
-        for start in range(0, len(sentences), 10_000):
-            prompted = [self.effective_prompt + sentence for sentence in sentences[start : start + 10_000]]
+            return np.array([len(sentence) for sentence in sentences], np.int32)
+        lengths = np.empty(len(sentences), np.int32)
+        for start in range(0, len(sentences), COUNTED):
+            prompted = [self.effective_prompt + sentence for sentence in sentences[start : start + COUNTED]]
             # verbose off: the tokenizer would warn of the very overlength that is counted here
             encoded = tokenizer(prompted, truncation=False, padding=False, return_attention_mask=False, verbose=False)
-            lengths.extend(len(ids) for ids in encoded["input_ids"])
-        self.truncated += sum(limit is not None and length > limit for length in lengths)
+            lengths[start : start + COUNTED] = [len(ids) for ids in encoded["input_ids"]]
+        if limit is not None:
+            self.truncated += int((lengths > limit).sum())
         return lengths
 
     def provenance(self) -> dict[str, Any]:

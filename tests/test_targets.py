@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from test_teacher import MINILM, minilm
 
 import slt.targets
+from slt.arrays import DiskMatrix
 from slt.errors import DataError
 from slt.manifest import Clip, write_manifest
 from slt.store import count_row_groups, read_metadata
 from slt.targets import Targets, make_targets
+from slt.teacher import Teacher
 
 TEXTS = {
     "train": ["Rain in the north.", "Sun in the south.", "Wind comes from the sea.", "Rain in the north."],
@@ -64,7 +67,7 @@ def test_a_table_of_several_row_groups_gives_what_one_gives(
     np.testing.assert_array_equal(one.vectors, several.vectors)
     for name in ("sem_space.json", "targets.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "several" / name).read_bytes()
-    monkeypatch.setattr(slt.targets.Teacher, "encode", None)
+    monkeypatch.setattr(slt.targets.Teacher, "embed", None)
     make_targets(replace(MINILM, center=True), "t", corpus, tmp_path / "several")  # taken up as it lies there
 
 
@@ -109,7 +112,7 @@ def test_targets_that_were_published_are_not_embedded_again(
     make_targets(MINILM, "t", corpus, tmp_path / "out")
     whole = (tmp_path / "out" / "targets.parquet").read_bytes()
     shutil.rmtree(tmp_path / "out")  # as DVC does when it was killed before it wrote dvc.lock
-    monkeypatch.setattr(slt.targets.Teacher, "encode", None)
+    monkeypatch.setattr(slt.targets.Teacher, "embed", None)
     make_targets(MINILM, "t", corpus, tmp_path / "out")
     assert (tmp_path / "out" / "targets.parquet").read_bytes() == whole
 
@@ -149,3 +152,39 @@ def test_the_stage_reads_its_section(corpus: Path, tmp_path: Path, monkeypatch: 
     stages.targets.main("demo", "minilm")
     assert Targets.open(Path("data/demo/targets/minilm")).size == 384
     assert [path.name for path in Path("data/demo/targets").iterdir()] == ["minilm"]  # nothing half-made beside it
+
+
+def test_a_matrix_on_disk_holds_what_one_in_memory_holds(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    values = draw.standard_normal((50, 7), dtype=np.float32)
+    ours, theirs = DiskMatrix(50, 7, tmp_path), np.zeros((50, 7), np.float32)
+    order = draw.permutation(50)
+    for start in range(0, 50, 8):
+        for matrix in (ours, theirs):
+            matrix[order[start : start + 8]] = values[start : start + 8]
+    for matrix in (ours, theirs):
+        matrix[3:5], matrix[9:9] = values[:2], values[:0]
+    for rows in (slice(0, 50), slice(40, 60), slice(5, 5), np.array([7, 0, 7])):
+        np.testing.assert_array_equal(ours[rows], theirs[rows])
+    assert (len(ours), ours.shape, list(tmp_path.iterdir())) == (50, (50, 7), [])
+    with pytest.raises(IndexError, match="never written"):
+        DiskMatrix(2, 7, tmp_path)[0:1]
+
+
+def test_sentences_are_in_the_order_of_code_points_whatever_plane_they_are_of(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["z", "Ä", "a", "\U0001f9cf", "�", "B", "é", "a"]
+    write_corpus(corpus, {**TEXTS, "train": texts})
+    given: list[str] = []
+
+    def embed(self: Teacher, unique: Sequence[str], vectors: DiskMatrix, what: str) -> None:
+        given.extend(unique)
+        vectors[0 : len(unique)] = np.array([[hash(text) % 1000 + 1] * 384 for text in unique], np.float32)
+
+    monkeypatch.setattr(slt.targets.Teacher, "embed", embed)
+    make_targets(replace(MINILM, normalize=False), "t", corpus, tmp_path / "out")
+    assert given == sorted({*texts, *TEXTS["dev"], *TEXTS["test"]})
+    targets = Targets.open(tmp_path / "out")
+    found = {text: targets.raw([f"train-{i}"])[0, 0] for i, text in enumerate(texts)}
+    assert found == {text: hash(text) % 1000 + 1 for text in texts}
