@@ -59,19 +59,36 @@ class DiskMatrix:
 
     def __init__(self, count: int, size: int, folder: Path) -> None:
         self.shape = (count, size)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (gone with this object, also after a kill)
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by :meth:`close`, at the latest)
+
+    def close(self) -> None:
+        """Give the file's room back."""
+        self._file.close()
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __setitem__(self, rows: slice | Sequence[int] | np.ndarray, values: np.ndarray) -> None:
-        width = 4 * self.shape[1]
-        block = np.ascontiguousarray(values, np.float32).reshape(-1, self.shape[1])
+        block, width = np.ascontiguousarray(values, np.float32), 4 * self.shape[1]
+        count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        if block.shape != (count, self.shape[1]):
+            raise ValueError(f"values of shape {block.shape} for {count} rows of {self.shape[1]}")
         if isinstance(rows, slice):
-            _write_all(self._file.fileno(), block, rows.start * width)
+            self._write(block, rows.start * width)
             return
         for row, value in zip(rows, block, strict=True):
-            _write_all(self._file.fileno(), value, int(row) * width)
+            self._write(value, int(row) * width)
+
+    def _write(self, values: np.ndarray, at: int) -> None:
+        left = values.reshape(-1).view(np.uint8)
+        try:
+            while len(left):
+                done = os.pwrite(self._file.fileno(), left.data, at)
+                left, at = left[done:], at + done
+        except OSError as error:
+            error.filename = str(self._folder / "vectors")  # it has no name, but the disk has to be told
+            raise
 
     def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         """A copy of these rows (m, size); of a slice only start and stop are looked at."""
@@ -85,13 +102,6 @@ class DiskMatrix:
         for place, row in zip(found, rows, strict=True):
             _read_all(self._file.fileno(), place, int(row) * width)
         return found
-
-
-def _write_all(file: int, values: np.ndarray, at: int) -> None:
-    left = values.reshape(-1).view(np.uint8)
-    while len(left):
-        done = os.pwrite(file, left.data, at)
-        left, at = left[done:], at + done
 
 
 def _read_all(file: int, place: np.ndarray, at: int) -> None:

@@ -1,4 +1,4 @@
-"""The losses of the three phases, each a sum over its terms; the loop divides by the count of a whole step."""
+"""The losses of the three phases, each a sum over its terms; the loop divides by the terms of a usual step."""
 
 import torch
 from torch import Tensor

@@ -1,10 +1,10 @@
 """Several processes that train one model: who computes which micro-batch, and what they add up.
 
 Plain torch.distributed, without DistributedDataParallel, which Accelerate would bring: a phase calls parts of its
-model, not the one ``forward`` that DDP hooks into; DDP averages over ranks, where here a loss is divided by its count
-over the whole step; and it hands on the running statistics of one rank alone. So gradients are added once a step, after
-its last micro-batch. Any launcher that sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT will do:
-torchrun, ``accelerate launch``.
+model, not the one ``forward`` that DDP hooks into; DDP averages over ranks, where here a loss is divided by a number
+that is the same for all of them; and it hands on the running statistics of one rank alone. So gradients are added once
+a step, after its last micro-batch. Any launcher that sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT
+will do: torchrun, ``accelerate launch``.
 
 Alone, every function here leaves its input as it is.
 """

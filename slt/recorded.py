@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slt import resources
 from slt.models.sign_encoder import SignEncoder
 from slt.models.text_decoder import TextDecoder
 
@@ -35,20 +36,23 @@ def recorded(model: nn.Module) -> Iterator[None]:
     """Within it, a model's sign encoder and text decoder compute by recorded passes while they are trained on a GPU.
 
     Of each shape from the second batch on. What is padded in addition has no influence, so results agree to rounding;
-    dropout is another draw, as it is on another device. A decoder that computes its layers anew for the gradient, to
-    save memory, is left as it is.
+    dropout is another draw, as it is on another device. What does not do the same each time is left as it is: a model
+    that drops layers by chance, or computes them anew for the gradient, to save memory.
     """
     encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
     with ExitStack() as replaced:
-        if isinstance(encoder, SignEncoder):
+        if isinstance(encoder, SignEncoder) and _repeats(encoder):
             replaced.enter_context(_replaced(encoder, "frame_states", _states(encoder)))
-        if isinstance(decoder, TextDecoder) and not _saves_memory(decoder):
+        if isinstance(decoder, TextDecoder) and _repeats(decoder):
             replaced.enter_context(_replaced(decoder, "logits", _logits(decoder)))
         yield
 
 
-def _saves_memory(decoder: TextDecoder) -> bool:
-    return any(getattr(module, "gradient_checkpointing", False) for module in decoder.modules())
+def _repeats(part: nn.Module) -> bool:
+    """Whether its passes are the same kernels each time, as far as transformers' models say."""
+    return not any(
+        getattr(module, "gradient_checkpointing", False) or getattr(module, "layerdrop", 0) for module in part.modules()
+    )
 
 
 @contextmanager
@@ -115,17 +119,27 @@ class _Passes:
     def __call__(self, *inputs: Tensor) -> Tensor:
         key = tuple((tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for tensor in inputs)
         if inputs[0].is_cuda and self.records and key in self.seen and self.seen[key] is None:
-            try:
-                self.shared = self.shared or _Shared.of(self.module, self.plain, inputs)
-                self.seen[key] = self.shared.record(inputs)
-            except RuntimeError as error:
-                if "captur" not in str(error):
-                    raise
-                self.records = False
-                name = type(self.module).__name__
-                log.warning("kernels of %s are started one by one (%s)", name, str(error).splitlines()[0])
+            with torch.cuda.device(inputs[0].device):  # what is recorded is the current device's
+                self.seen[key] = self._record(inputs)
         found = self.seen.setdefault(key, None)
         return found(*inputs) if found else self.plain(*inputs)
+
+    def _record(self, inputs: Sequence[Tensor]) -> "_Recorded | None":
+        """None, then and for all that follow, where it cannot be done."""
+        try:
+            self.shared = self.shared or _Shared.of(self.module, self.plain, inputs)
+            return self.shared.record(inputs)
+        except RuntimeError as error:
+            lacking = resources.out_of_memory(error)
+            if not lacking and "captur" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+        self.records = False
+        if lacking:  # what is recorded gives its memory back
+            self.seen, self.shared = {}, None
+            torch.cuda.empty_cache()
+        log.warning("kernels of %s are started one by one (%s)", type(self.module).__name__, reason)
+        return None
 
 
 @dataclass

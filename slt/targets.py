@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -56,9 +57,14 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
     if not _finished(path, ids):
         _write(path, ids, texts, rows, teacher)
         executed(work, "table", path.name)
-    train = DiskMatrix(int(is_train.sum()), teacher.size, work)
-    _read_rows(path, is_train, train)
-    space = SemSpace.fit(train, config.normalize, config.center)
+    with closing(DiskMatrix(int(is_train.sum()), teacher.size, work)) as train:
+        _read_rows(path, is_train, train)
+        space = SemSpace.fit(train, config.normalize, config.center)
+        # rounded: the last bits differ between processors, and the file that they go to is compared between machines
+        cosines = {
+            "mean_cosine_raw": round(mean_pairwise_cosine(train), 4),
+            "mean_cosine_space": round(mean_pairwise_cosine(train, space), 4),
+        }
     write_json(work / "sem_space.json", space.to_json())
     write_json(
         work / "targets.json",
@@ -69,9 +75,7 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
             "clips": len(ids),
             "unique_sentences": len(texts),
             "truncated": read_metadata(path)["truncated"],
-            # rounded: the last bits differ between processors, and this file is compared between machines
-            "mean_cosine_raw": round(mean_pairwise_cosine(train), 4),
-            "mean_cosine_space": round(mean_pairwise_cosine(train, space), 4),
+            **cosines,
         },
     )
     publish(work, out)
@@ -80,7 +84,7 @@ def make_targets(config: TeacherConfig, where: str, corpus: Path, out: Path) -> 
 def _check_texts(clips: pa.Table, manifest: Path) -> None:
     empty = list[str]()
     for part in clips.to_batches(max_chunksize=CLIPS_PER_GROUP):
-        blank = pc.equal(pc.utf8_trim_whitespace(part["text"]), "")
+        blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(part["text"], "")), "")
         empty += part["id"].filter(blank).to_pylist()
     if empty:
         raise DataError(
@@ -120,13 +124,13 @@ def _distinct(texts: pa.ChunkedArray) -> tuple[_Texts, np.ndarray]:
 
 def _write(path: Path, ids: pa.ChunkedArray, texts: _Texts, rows: np.ndarray, teacher: Teacher) -> None:
     """Embed each different text once and write a row per clip."""
-    vectors = DiskMatrix(len(texts), teacher.size, path.parent)
-    teacher.embed(texts, vectors, "embedding targets")
     schema = pa.schema([("id", pa.string()), ("sem", pa.binary(4 * teacher.size))])
-    with writing(path, schema, {**teacher.provenance(), "truncated": teacher.truncated}) as table:
-        for start in range(0, len(ids), CLIPS_PER_GROUP):
-            sems = pack_vectors(vectors[rows[start : start + CLIPS_PER_GROUP]])
-            table.write_table(pa.table([ids.slice(start, CLIPS_PER_GROUP), sems], schema=schema))
+    with closing(DiskMatrix(len(texts), teacher.size, path.parent)) as vectors:
+        teacher.embed(texts, vectors, "embedding targets")
+        with writing(path, schema, {**teacher.provenance(), "truncated": teacher.truncated}) as table:
+            for start in range(0, len(ids), CLIPS_PER_GROUP):
+                sems = pack_vectors(vectors[rows[start : start + CLIPS_PER_GROUP]])
+                table.write_table(pa.table([ids.slice(start, CLIPS_PER_GROUP), sems], schema=schema))
 
 
 def _finished(path: Path, ids: pa.ChunkedArray) -> bool:

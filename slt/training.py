@@ -159,8 +159,12 @@ def train(phase: Phase, config: TrainingConfig, seed: int, work: Path) -> Run:
 
 
 def _recorded(model: nn.Module, device: str) -> AbstractContextManager[None]:
+    return recorded(model) if _records(device) else nullcontext()
+
+
+def _records(device: str) -> bool:
     # of several processes each changes the momentum of running averages from step to step, a recording has but one
-    return recorded(model) if device.startswith("cuda") and launch.world() == 1 and records() else nullcontext()
+    return device.startswith("cuda") and launch.world() == 1 and records()
 
 
 def _compile_layers(model: nn.Module) -> None:
@@ -236,7 +240,8 @@ def _memory(step: int, device: str, what: Callable[[], str]) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not resources.out_of_memory(error):
             raise
-        raise DataError(f"step {step}: out of memory on {device} with {what()}") from error
+        less = "; SLT_RECORD=0 takes less memory, too" if _records(device) else ""
+        raise DataError(f"step {step}: out of memory on {device} with {what()}{less}") from error
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,13 @@ def test_afterwards_and_in_validation_a_model_computes_as_it_did() -> None:
     assert torch.equal(within["logits"], gradients(model, **given)["logits"])
 
 
-def test_a_decoder_that_saves_memory_is_left_as_it_is() -> None:
-    model = translator("frames")
-    model.decoder.seq2seq.gradient_checkpointing_enable({"use_reentrant": False})
-    with recorded(model):
-        assert "frame_states" in vars(model.encoder) and "logits" not in vars(model.decoder)
+def test_a_decoder_that_does_not_do_the_same_each_time_is_left_as_it_is() -> None:
+    saving, dropping = translator("frames"), translator("frames")
+    saving.decoder.seq2seq.gradient_checkpointing_enable({"use_reentrant": False})
+    dropping.decoder.seq2seq.get_decoder().layerdrop = 0.1  # M2M-100's is 0.05
+    for model in (saving, dropping):
+        with recorded(model):
+            assert "frame_states" in vars(model.encoder) and "logits" not in vars(model.decoder)
 
 
 @pytest.mark.parametrize("frames", [2, 40])
@@ -118,7 +120,16 @@ def test_normalising_without_selecting_frames_is_normalising(frames: int) -> Non
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("rounds", [False, True], ids=["float32", "bfloat16"])
-def test_a_recorded_training_is_the_training_that_is_not_recorded(rounds: bool, memory: str) -> None:
+def test_a_recorded_training_is_the_training_that_is_not_recorded(
+    rounds: bool, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replays, replay = list[torch.cuda.CUDAGraph](), torch.cuda.CUDAGraph.replay
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(graph)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
     torch.backends.cuda.enable_cudnn_sdp(False)
     # each of two shapes plain, recorded, and replayed with weights that have changed since; two micro-batches a step
     steps = [[[20, 20, 17], [62, 3]], [[20, 19, 12], [62, 50]], [[20, 4, 4], [62, 62]], [[20, 20, 20], [62, 7]]]
@@ -143,6 +154,8 @@ def test_a_recorded_training_is_the_training_that_is_not_recorded(rounds: bool, 
         return seen, model.state_dict()
 
     (expected, weights), (found, others) = train(within=False), train(within=True)
+    # of encoder and decoder, two shapes, forward and backward, in all steps but the first
+    assert (len(replays), len({id(graph) for graph in replays})) == (24, 8)
     tolerance = 5e-2 if rounds else 1e-4
     for ours, theirs in zip([*found, others], [*expected, weights], strict=True):
         assert ours.keys() == theirs.keys()

@@ -167,6 +167,8 @@ def test_a_matrix_on_disk_holds_what_one_in_memory_holds(tmp_path: Path) -> None
     for rows in (slice(0, 50), slice(40, 60), slice(5, 5), np.array([7, 0, 7])):
         np.testing.assert_array_equal(ours[rows], theirs[rows])
     assert (len(ours), ours.shape, list(tmp_path.iterdir())) == (50, (50, 7), [])
+    with pytest.raises(ValueError, match=r"shape \(1, 14\) for 2 rows of 7"):
+        ours[0:2] = np.zeros((1, 14), np.float32)
     with pytest.raises(IndexError, match="never written"):
         DiskMatrix(2, 7, tmp_path)[0:1]
 
