@@ -8,7 +8,7 @@ Which module serves what; the first line of each says what it does::
     targets        targets teacher tsdae sem_space
     wikipedia      wikipedia wikipedia_source wikitext
     training       sign2sem sem2text finetune models/ training batching losses clips tokenizer trimming gloss ctc
-                   model_folder weights; several processes: launch ranks
+                   model_folder weights; on a GPU: recorded; several processes: launch ranks
     evaluation     decoding conditions evaluations scoring metrics bleurt wer bootstrap diagnostics sem_metrics
                    sem_alignment
     tables         tables reports plots agreement; the paper's: paper_tables paper_reports paper_run published
