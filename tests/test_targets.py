@@ -1,12 +1,14 @@
 """Targets: one vector per clip in manifest order, the space fitted on train alone, and errors that name the clip."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from test_teacher import MINILM, minilm
 
@@ -15,7 +17,7 @@ from slt.arrays import DiskMatrix
 from slt.errors import DataError
 from slt.manifest import Clip, write_manifest
 from slt.store import count_row_groups, read_metadata
-from slt.targets import Targets, make_targets
+from slt.targets import Targets, _distinct, make_targets
 from slt.teacher import Teacher
 
 TEXTS = {
@@ -171,6 +173,24 @@ def test_a_matrix_on_disk_holds_what_one_in_memory_holds(tmp_path: Path) -> None
         ours[0:2] = np.zeros((1, 14), np.float32)
     with pytest.raises(IndexError, match="never written"):
         DiskMatrix(2, 7, tmp_path)[0:1]
+
+
+def test_a_matrix_on_disk_survives_writes_and_reads_that_stop_halfway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, read = os.pwrite, os.preadv
+    monkeypatch.setattr(os, "pwrite", lambda file, values, at: write(file, values[:5], at))
+    monkeypatch.setattr(os, "preadv", lambda file, places, at: read(file, [places[0][:3]], at))
+    values = np.arange(21, dtype=np.float32).reshape(3, 7)
+    matrix = DiskMatrix(3, 7, tmp_path)
+    matrix[0:3] = values
+    np.testing.assert_array_equal(matrix[0:3], values)
+
+
+def test_texts_of_several_chunks_are_told_apart_as_those_of_one() -> None:
+    texts = ["z", "ä", "a", "z", "b", "a", "q", "ä"]
+    different, rows = _distinct(pa.chunked_array([texts[:3], texts[3:4], [], texts[4:]], pa.string()))
+    assert different[:] == sorted(set(texts)) and [different[int(row)] for row in rows] == texts
 
 
 def test_sentences_are_in_the_order_of_code_points_whatever_plane_they_are_of(
