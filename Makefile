@@ -81,7 +81,7 @@ how2sign-sample: env
 
 # A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
 # with a decoder and a budget that a CPU has, into a table of docs/experiments.md:
-# $(call small-ceiling,experiment,dataset,teacher,label,steps,tokens of a batch,steps between validations).
+# $(call small-ceiling,experiment,dataset,teacher,label,steps,tokens of a micro-batch (a step has 4),steps between validations).
 small-ceiling = $(BIN)/slt experiment $(1) --dataset $(2) --teacher $(3) --decoder sltr --label $(4) \
 	  -S $(2).corpus.options.text_only=true -S $(2).decoders.sltr.layers=2 -S $(2).decoders.sltr.width=256 \
 	  -S $(2).decoders.sltr.heads=4 -S $(2).decoders.sltr.ffn=1024 -S $(2).sem2text.training.lr=2.0e-3 \
@@ -97,13 +97,13 @@ phoenix-small = $(call small-ceiling,$(1),$(P),e5,$(2),$(3),$(4),$(5)) \
 	  -S $(P).wikipedia.source=raw:wiki/deu_wikipedia_2021_10K-sentences.txt.gz -S $(P).wikipedia.max_sentences=5000 \
 	  -S $(P).decoders.sltr.vocabulary=3000
 phoenix-ceiling: env
-	$(call phoenix-small,$(RECONSTRUCTION),small,2000,2048,500)
+	$(call phoenix-small,$(RECONSTRUCTION),small,2000,512,500)
 
 # What a pretrained decoder brings over the small new one, both with the same steps and tokens: a sixth of those above,
 # since more is an hour of a core. Needs models/whisper-base-text-decoder as well.
 BOTH := decoders --values sltr,whisper
 phoenix-ceiling-pretrained: env
-	$(call phoenix-small,$(BOTH),equal,700,1024,350) \
+	$(call phoenix-small,$(BOTH),equal,700,256,350) \
 	  -S '+$(P).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|de|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 96, tokens: 4, training: {lr: 4.0e-4}}'
 
 # Needs in $SLT_RAW: how2sign/how2sign_realigned_{train,val,test}.csv (of train SENTENCE_NAME and SENTENCE are enough) and
@@ -114,9 +114,9 @@ how2sign-small = $(call small-ceiling,$(1),$(H),minilm,$(2),$(3),$(4),$(5)) \
 	  -S $(H).wikipedia.source=raw:wiki/eng_wikipedia_2016_10K-sentences.txt.gz -S $(H).wikipedia.max_sentences=8000 \
 	  -S $(H).decoders.sltr.vocabulary=6000
 how2sign-ceiling: env
-	$(call how2sign-small,$(RECONSTRUCTION),small,3000,2048,500)
+	$(call how2sign-small,$(RECONSTRUCTION),small,3000,512,500)
 how2sign-ceiling-pretrained: env
-	$(call how2sign-small,$(BOTH),equal,700,1024,350) \
+	$(call how2sign-small,$(BOTH),equal,700,256,350) \
 	  -S '+$(H).decoders.whisper={pretrained: "raw:models/whisper-base-text-decoder", language_code: "<|en|>", trim_vocabulary: true, gradient_checkpointing: false, dropout: 0.1, max_tokens: 128, tokens: 4, training: {lr: 4.0e-4}}'
 
 # The demo's avatar signs PHOENIX-2014T's annotation, and the whole run follows on it: docs/rehearsal.md. Needs in $SLT_RAW

@@ -49,8 +49,8 @@ ON_A_GPU: dict[str, Any] = {
     "features.batch": 256,
     "features.precision": "bfloat16",
     "wikipedia.max_sentences": 10000,
-    "sign2sem.training": {"precision": "bfloat16", "micro_batch": 8192, "max_steps": 1500, "validate_every": 500},
-    "sem2text.training": {"precision": "bfloat16", "micro_batch": 4096, "max_steps": 2000, "validate_every": 500},
+    "sign2sem.training": {"precision": "bfloat16", "micro_batch": 2048, "max_steps": 1500, "validate_every": 500},
+    "sem2text.training": {"precision": "bfloat16", "micro_batch": 1024, "max_steps": 2000, "validate_every": 500},
     "finetune.training": {
         "precision": "bfloat16",
         "micro_batch": 8192,

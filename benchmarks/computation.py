@@ -30,7 +30,7 @@ from side_by_side import Sheet
 import slt.decoding
 import slt.training
 from slt import paths
-from slt.batching import epoch_batches, pad_features
+from slt.batching import epoch_steps, pad_features
 from slt.bootstrap import draw, resample
 from slt.clips import load_clips
 from slt.config.base import read_params, section
@@ -98,29 +98,30 @@ def batches(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
     torch.manual_seed(0)
     sizes = random_transformer(config.layers, config.width, config.heads, config.ffn, 0.0, max(lengths))
     model = SignEncoder(WIDTH, 384, sizes)
-    budget = FIXED * int(np.mean(lengths))
-    by_budget = epoch_batches(lengths, budget, 0, 0)
+    ours = epoch_steps(lengths, round(FIXED * np.mean(lengths)), 1, 0, 0)
     order = np.random.default_rng(0).permutation(len(lengths)).tolist()
-    by_number = [order[at : at + FIXED] for at in range(0, len(order), FIXED)]
+    at_random = [[order[at : at + FIXED]] for at in range(0, len(order), FIXED)]
     frames = np.random.default_rng(0).standard_normal((max(lengths), WIDTH)).astype(np.float16)
 
-    def epoch(grouped: list[list[int]]) -> Callable[[], int]:
+    def epoch(steps: list[list[list[int]]]) -> Callable[[], int]:
         def run() -> int:
-            for items in grouped:
-                features, mask = pad_features([frames[: lengths[i]] for i in items])
+            for step in steps:
                 model.zero_grad()
-                model(features, mask)[1].square().mean().backward()
+                for items in step:
+                    features, mask = pad_features([frames[: lengths[i]] for i in items])
+                    model(features, mask)[1].square().mean().backward()
             return len(lengths)
 
         return run
 
-    def padding(grouped: list[list[int]]) -> float:
-        return 1 - sum(lengths) / sum(max(lengths[i] for i in items) * len(items) for items in grouped)
+    def padding(steps: list[list[list[int]]]) -> float:
+        return 1 - sum(lengths) / sum(max(lengths[i] for i in items) * len(items) for step in steps for items in step)
 
-    for name, grouped in (("batches by a budget of frames", by_budget), (f"random batches of {FIXED}", by_number)):
-        sheet.note(f"padding, {name}", 100 * padding(grouped), "% of frames")
-        sheet.note(f"clips a step, {name}", len(lengths) / len(grouped), "clips")
-    sides = {"batches by a budget of frames": epoch(by_budget), f"random batches of {FIXED}": epoch(by_number)}
+    kinds = {f"steps of {FIXED} clips of like lengths": ours, f"random batches of {FIXED}": at_random}
+    for name, steps in kinds.items():
+        sheet.note(f"padding, {name}", 100 * padding(steps), "% of frames")
+        sheet.note(f"clips a step, {name}", len(lengths) / len(steps), "clips")
+    sides = {name: epoch(steps) for name, steps in kinds.items()}
     sheet.add(f"training epoch, {len(lengths)} clips of {np.mean(lengths):.0f} frames", sides, rounds, "clips/s")
 
 
@@ -135,20 +136,23 @@ def dev_scores(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
         load_clips(DATASET, split, features, targets, positions, parallel) for split in ("train", "dev")
     )
     augmented = ClipBatches(train_clips, own.augment, positions, seed=0).lengths(0)
-    size = round(len(augmented) / len(epoch_batches(augmented, own.training.micro_batch, 0, 0)))
+    steps = len(epoch_steps(augmented, own.training.micro_batch, 1, 0, 0))
+    size = round(len(augmented) / steps)
 
-    def fixed(lengths: list[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
-        order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
-        return [order[at : at + size] for at in range(0, len(order), size)]
+    def at_random(
+        lengths: list[int], micro_batch: int, accumulate: int, seed: int, epoch: int
+    ) -> list[list[list[int]]]:
+        order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+        return [[items.tolist()] for items in np.array_split(order, steps)]
 
     print(f"dev of sign2sem after {STEPS} steps of {size} clips, {rounds} seeds")
-    for name, batches in (("batches by a budget of frames", epoch_batches), (f"random batches of {size}", fixed)):
+    for name, batches in ((f"{size} clips of like lengths", epoch_steps), (f"{size} clips at random", at_random)):
         found: dict[str, list[float]] = {}
         for seed in range(1, rounds + 1):
             training = replace(own.training, max_steps=STEPS, validate_every=STEPS)
             config = replace(own, training=training, seed=seed)
             model = new_encoder(config.encoder, teacher, targets.space, features.dim, {}, seed)
-            with tempfile.TemporaryDirectory() as folder, mock.patch.object(slt.training, "epoch_batches", batches):
+            with tempfile.TemporaryDirectory() as folder, mock.patch.object(slt.training, "epoch_steps", batches):
                 done = slt.training.train(Sign2sem(model, config, train_clips, dev), training, seed, Path(folder))
             for _, series, value in done.curves:
                 found.setdefault(series, []).append(value)

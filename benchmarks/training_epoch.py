@@ -1,4 +1,4 @@
-"""A training epoch at the paper's sizes: batches by a budget of frames beside random ones, and how busy a GPU is.
+"""A training epoch at the paper's sizes: clips of like lengths beside random ones, and how busy a GPU is.
 
     python benchmarks/training_epoch.py --annotation DIR --lengths FILE [--dataset NAME] [--steps N] [--out FILE.csv]
 
@@ -44,7 +44,7 @@ from slt.sem_space import SemSpace
 from slt.sign2sem import Sign2sem
 from slt.training import Phase
 
-Batching = Callable[[list[int], int, int, int], list[list[int]]]
+Batching = Callable[[list[int], int, int, int, int], list[list[list[int]]]]
 Step = Callable[[Callable[[], None]], None]
 
 WIDTH = 1280
@@ -104,9 +104,9 @@ def phases(clips: ClipSet, params: dict[str, Any], dataset: str) -> dict[str, tu
     return made
 
 
-def random_batches(lengths: list[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
+def random_steps(lengths: list[int], micro_batch: int, accumulate: int, seed: int, epoch: int) -> list[list[list[int]]]:
     order = np.random.default_rng([seed, epoch]).permutation(len(lengths)).tolist()
-    return [order[at : at + FIXED] for at in range(0, len(order), FIXED)]
+    return [[order[at : at + FIXED]] for at in range(0, len(order), FIXED)]
 
 
 def train(phase: Phase, training: TrainingConfig, steps: int, batches: Batching, each: Step) -> None:
@@ -116,7 +116,7 @@ def train(phase: Phase, training: TrainingConfig, steps: int, batches: Batching,
     with (
         tempfile.TemporaryDirectory() as work,
         mock.patch.object(slt.training, "_step", lambda *arguments: each(partial(whole, *arguments))),
-        mock.patch.object(slt.training, "epoch_batches", batches),
+        mock.patch.object(slt.training, "epoch_steps", batches),
     ):
         slt.training.train(phase, config, 1, Path(work))
 
@@ -160,9 +160,9 @@ def measure(sheet: Sheet, phase: Phase, training: TrainingConfig, name: str, ste
     for what, batches in BATCHES.items():
         step = seconds_a_step(phase, training, steps, batches)
         lengths = phase.lengths(0)
-        grouped = batches(lengths, training.micro_batch, 1, 0)
+        grouped = batches(lengths, training.micro_batch, training.accumulate, 1, 0)
         found.append(step * len(grouped))
-        padded = sum(max(lengths[i] for i in items) * len(items) for items in grouped)
+        padded = sum(max(lengths[i] for i in items) * len(items) for step_items in grouped for items in step_items)
         sheet.note(f"{name}, {what}: padding", 100 * (1 - sum(lengths) / padded), "% of frames")
         sheet.note(f"{name}, {what}: a step", 1000 * step, "ms")
         sheet.note(f"{name}, {what}: an epoch of {len(grouped)} steps", found[-1], "s")
@@ -170,7 +170,7 @@ def measure(sheet: Sheet, phase: Phase, training: TrainingConfig, name: str, ste
     sheet.note(f"{name}: random batches' epoch over ours", theirs / ours, "x")
 
 
-BATCHES: dict[str, Batching] = {"batches by a budget of frames": slt.training.epoch_batches, "random": random_batches}
+BATCHES: dict[str, Batching] = {"clips of like lengths": slt.training.epoch_steps, "random": random_steps}
 
 
 def main() -> None:

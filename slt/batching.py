@@ -1,5 +1,7 @@
-"""Which items train together: batches filled by a budget from length-sorted pools, a pure function of (seed, epoch)."""
+"""Which items train together: steps of as many items each, in micro-batches of like lengths; a pure function of
+(seed, epoch)."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +11,7 @@ from torch import Tensor
 from slt.config.train import AugmentConfig
 
 POOL = 32  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
+LONGEST = 1.5  # times a mean micro-batch's positions that one of long items may have: half more memory, few passes more
 
 
 def rng(*key: int) -> np.random.Generator:
@@ -16,32 +19,37 @@ def rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(list(key))
 
 
-def epoch_batches(lengths: Sequence[int], budget: int, seed: int, epoch: int) -> list[list[int]]:
-    """Micro-batches of item indices, each at most ``budget`` positions after padding (a longer item stands alone).
+def epoch_steps(
+    lengths: Sequence[int], micro_batch: int, accumulate: int, seed: int, epoch: int
+) -> list[list[list[int]]]:
+    """The micro-batches (item indices) of every step of an epoch, in which each item stands once.
 
-    Every item stands in exactly one micro-batch of the epoch.
+    All steps have equally many items (or one less for each micro-batch), ``micro_batch`` × ``accumulate`` frames on
+    average: filled by frames, a batch of long clips has a fifth of the clips that one of short clips has, and dev
+    scores are lower after as many steps (docs/speed.md). A step has ``accumulate`` micro-batches of like lengths; one
+    that would have more than LONGEST × ``micro_batch`` positions after padding is halved.
     """
     draw = rng(seed, epoch)
-    order = draw.permutation(len(lengths))
-    per_pool = max(1, POOL * budget // max(1, int(np.mean(lengths))))
-    batches: list[list[int]] = []
-    for start in range(0, len(order), per_pool):
-        pool = sorted(order[start : start + per_pool].tolist(), key=lambda item: lengths[item])  # ties stay shuffled
-        batches.extend(fill(pool, lengths, budget))
-    return [batches[i] for i in draw.permutation(len(batches))]
+    steps = max(1, round(sum(lengths) / (micro_batch * accumulate)))
+    drawn = np.array_split(draw.permutation(len(lengths)), min(steps * accumulate, len(lengths)))
+    alike: list[list[list[int]]] = []
+    for start in range(0, len(drawn), POOL):
+        pool = drawn[start : start + POOL]
+        order = sorted(np.concatenate(pool).tolist(), key=lengths.__getitem__)  # ties stay shuffled
+        ends = np.cumsum([len(items) for items in pool]).tolist()
+        alike += [
+            _parts(order[end - len(items) : end], lengths, micro_batch) for items, end in zip(pool, ends, strict=True)
+        ]
+    mixed = [alike[i] for i in draw.permutation(len(alike))]
+    return [list(itertools.chain.from_iterable(mixed[at : at + accumulate])) for at in range(0, len(mixed), accumulate)]
 
 
-def fill(items: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut a sequence of items, in order, into batches of at most ``budget`` padded positions."""
-    batches: list[list[int]] = []
-    longest = 0
-    for item in items:
-        longest = max(longest, lengths[item])
-        if not batches or longest * (len(batches[-1]) + 1) > budget:
-            batches.append([])
-            longest = lengths[item]
-        batches[-1].append(item)
-    return batches
+def _parts(items: list[int], lengths: Sequence[int], micro_batch: int) -> list[list[int]]:
+    """The items, in order of length, halved until each part is within bounds; an item that is not stands alone."""
+    half = len(items) // 2
+    if not half or len(items) * lengths[items[-1]] <= LONGEST * micro_batch:
+        return [items]
+    return _parts(items[:half], lengths, micro_batch) + _parts(items[half:], lengths, micro_batch)
 
 
 def pad_features(

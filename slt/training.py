@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from slt import launch, lifecycle, ranks, resources
-from slt.batching import epoch_batches
+from slt.batching import epoch_steps
 from slt.bootstrap import Comparison, draw, paired_test
 from slt.config.train import TrainingConfig
 from slt.errors import ConfigError, DataError
@@ -278,7 +278,7 @@ class _Steps:
         self.phase, self.config, self.seed, self.device = phase, config, seed, device
         self.step = first
         """the next one to be made"""
-        self.epoch, self.begun_at, self.batches = -1, 0, list[list[int]]()
+        self.epoch, self.begun_at, self.steps = -1, 0, list[list[list[int]]]()
         self.terms = phase.counts(range(len(phase.lengths(0))))
         self.ahead = ThreadPoolExecutor(THREADS, "batches") if device.startswith("cuda") else None
         self.waiting = deque[Future[_StepBatches]]()
@@ -299,20 +299,18 @@ class _Steps:
 
     def _next_items(self) -> tuple[int, list[list[int]], dict[str, float]]:
         """Of which epoch the next step is, the items of each of its micro-batches, and the terms of a usual step."""
-        while self.step >= self.begun_at + self._count():
-            self.begun_at += self._count()
+        while self.step >= self.begun_at + len(self.steps):
+            self.begun_at += len(self.steps)
             self.epoch += 1
-            self.batches = epoch_batches(self.phase.lengths(self.epoch), self.config.micro_batch, self.seed, self.epoch)
-        start = (self.step - self.begun_at) * self.config.accumulate
+            training = self.config
+            lengths = self.phase.lengths(self.epoch)
+            self.steps = epoch_steps(lengths, training.micro_batch, training.accumulate, self.seed, self.epoch)
+        items = self.steps[self.step - self.begun_at]
         self.step += 1
-        usual = {name: terms / self._count() for name, terms in self.terms.items()}
-        return self.epoch, self.batches[start : start + self.config.accumulate], usual
+        return self.epoch, items, {name: terms / len(self.steps) for name, terms in self.terms.items()}
 
     def _make(self, epoch: int, items: list[list[int]], usual: dict[str, float]) -> _StepBatches:
         return _StepBatches.make(self.phase, epoch, items, usual, self.device)
-
-    def _count(self) -> int:
-        return math.ceil(len(self.batches) / self.config.accumulate)
 
 
 def _tensors(batch: dict[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
@@ -324,8 +322,8 @@ def _accumulate(
 ) -> dict[str, list[tuple[Tensor, float]]]:
     """Backward through the micro-batches of one step.
 
-    Each loss is divided by the terms of the epoch's mean step, not by those of its own: a batch of long clips has a
-    fifth of the clips that one of short clips has, and each of them would weigh five times as much.
+    Each loss is divided by the terms of the epoch's mean step, not by those of its own: a step of long sentences has
+    a few times the tokens of one of short sentences, each of which would weigh as much more.
     Returns each loss of each micro-batch with its count over the whole step: to read a loss is to wait for the GPU.
     """
     statistics = ranks.BatchStatistics(phase.model, len(batches.items))

@@ -52,6 +52,19 @@ class Slow(Phase):
 class TwoMicroBatches(Phase):
     settings = config(accumulate=2)
 
+    def lengths(self, epoch: int) -> list[int]:
+        return [2] * 20  # no micro-batch is cut
+
+
+class OneItemEach(Phase):
+    """Its last step of an epoch has two micro-batches; the others have three."""
+
+    settings = config(accumulate=3, micro_batch=1, validate_every=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model[1] = nn.Identity()  # one item has no variance
+
 
 class OneMicroBatch(Phase):
     settings = config(accumulate=1)

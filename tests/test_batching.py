@@ -1,4 +1,6 @@
-"""Batches hold every item once, keep to the budget, and depend on (seed, epoch) alone."""
+"""Steps hold as many items each, every item once, padded little, and depend on (seed, epoch) alone."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slt.batching import draw_lengths, epoch_batches, fill, pad_tokens, resample, rng, subsample
+from slt.batching import LONGEST, draw_lengths, epoch_steps, pad_tokens, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.train import AugmentConfig
 from slt.manifest import Clip
@@ -16,34 +18,63 @@ NOTHING, STRONG = AugmentConfig(1.0, 1.0, 0.0, 0.0), AugmentConfig(0.7, 1.2, 0.3
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=200)
 
 
-@given(LENGTHS, st.integers(1, 500), st.integers(0, 5), st.integers(0, 5))
-def test_every_item_once_and_within_the_budget(lengths: list[int], budget: int, seed: int, epoch: int) -> None:
-    batches = epoch_batches(lengths, budget, seed, epoch)
-    assert sorted(item for batch in batches for item in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[item] for item in batch) <= budget
-    assert batches == epoch_batches(lengths, budget, seed, epoch)
+@given(LENGTHS, st.integers(1, 500), st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
+def test_every_item_once_and_as_many_in_each_step(
+    lengths: list[int], micro_batch: int, accumulate: int, seed: int, epoch: int
+) -> None:
+    steps = epoch_steps(lengths, micro_batch, accumulate, seed, epoch)
+    assert sorted(itertools.chain.from_iterable(itertools.chain.from_iterable(steps))) == list(range(len(lengths)))
+    items = [sum(map(len, step)) for step in steps]
+    assert max(items) - min(items) <= accumulate
+    assert steps == epoch_steps(lengths, micro_batch, accumulate, seed, epoch)
+
+
+@given(LENGTHS, st.integers(1, 500), st.integers(0, 5))
+def test_a_micro_batch_beyond_the_bound_is_halved_until_it_is_not(
+    lengths: list[int], micro_batch: int, seed: int
+) -> None:
+    for step in epoch_steps(lengths, micro_batch, 1, seed, 0):
+        positions = [len(part) * max(lengths[item] for item in part) for part in step]
+        assert all(len(part) == 1 or p <= LONGEST * micro_batch for part, p in zip(step, positions, strict=True))
+        longest = max(lengths[item] for part in step for item in part)
+        assert len(step) == 1 or sum(map(len, step)) * longest > LONGEST * micro_batch
+
+
+def test_one_long_item_leaves_its_batch_in_few_parts() -> None:
+    (step,) = epoch_steps([10] * 63 + [2000], 2630, 1, 0, 0)
+    assert sorted(map(len, step)) == [1, 1, 2, 4, 8, 16, 32] and step[-1] == [63]
+
+
+def test_lowering_micro_batch_and_raising_accumulate_keeps_the_items_of_a_step() -> None:
+    lengths = np.random.default_rng(0).integers(1, 90, 500).tolist()
+    for micro_batch, accumulate in ((400, 1), (200, 2), (100, 4)):
+        steps = epoch_steps(lengths, micro_batch, accumulate, 0, 0)
+        assert len(steps) == round(sum(lengths) / 400) and min(map(len, steps)) >= accumulate
+        assert {sum(map(len, step)) for step in steps} <= {8, 9, 10}
 
 
 def test_epochs_and_seeds_differ() -> None:
     lengths = list(range(1, 101))
-    orders = [epoch_batches(lengths, 200, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [epoch_steps(lengths, 200, 1, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
 
 
 @pytest.mark.parametrize("augmentation", [NOTHING, STRONG])
-@pytest.mark.parametrize("budget", [3712, 8192])
-def test_padding_is_under_five_percent_of_the_frames(budget: int, augmentation: AugmentConfig) -> None:
+@pytest.mark.parametrize("micro_batch", [3712, 8192])
+def test_padding_is_under_five_percent_of_the_frames(micro_batch: int, augmentation: AugmentConfig) -> None:
     # PHOENIX-2014T's train clips: 7,096 of 116.6 ± 49.9 frames, 16 to 475
     mean, deviation = 116.6, 49.9
     drawn = np.random.default_rng(0).gamma((mean / deviation) ** 2, deviation**2 / mean, 7096)
     batches = a_clip_of_each(drawn.clip(16, 475).round().astype(int).tolist(), augmentation, positions=400)
-    frames = padded = 0
-    for items in epoch_batches(batches.lengths(3), budget, 0, 3):
+    frames = padded = passes = 0
+    steps = epoch_steps(batches.lengths(3), micro_batch, 1, 0, 3)
+    for items in itertools.chain.from_iterable(steps):
         mask = batches.batch(items, 3)["mask"]
-        frames, padded = frames + int(mask.sum()), padded + mask.numel()
-        assert mask.numel() <= budget
+        frames, padded, passes = frames + int(mask.sum()), padded + mask.numel(), passes + 1
+        assert mask.numel() <= LONGEST * micro_batch
     assert 1 - frames / padded < 0.05
+    assert frames / len(steps) == pytest.approx(micro_batch, rel=0.01)
+    assert passes < 1.2 * len(steps), "most steps are one pass"
 
 
 def a_clip_of_each(lengths: list[int], augmentation: AugmentConfig, positions: int, seed: int = 1) -> ClipBatches:
@@ -52,10 +83,6 @@ def a_clip_of_each(lengths: list[int], augmentation: AugmentConfig, positions: i
     return ClipBatches(
         ClipSet(clips, features, np.ones((len(clips), 1)), 0), augmentation, positions, seed, on_gpu=False
     )
-
-
-def test_fill_keeps_the_order() -> None:
-    assert fill([2, 0, 1], [5, 1, 4], 10) == [[2, 0], [1]]
 
 
 def test_subsample_keeps_both_ends_and_short_clips() -> None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from slt import launch
-from slt.batching import epoch_batches
+from slt.batching import epoch_steps
 from slt.errors import ConfigError
 from slt.ranks import joined
 
@@ -124,8 +124,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_the_number_of_processes_does_not_change_the_result(tmp_path: Path, alone: dict[str, Any], world: int) -> None:
-    lengths = [1 + i % 3 for i in range(20)]
-    assert len(epoch_batches(lengths, 6, 0, 0)) % 3 == 1, "no step in which a process has nothing to do"
     processes = Processes(world, tmp_path)
     codes, lines = processes.end()
     assert codes == [0] * world, lines
@@ -137,6 +135,16 @@ def test_the_number_of_processes_does_not_change_the_result(tmp_path: Path, alon
     assert sum("step 4: score" in line for line in lines) == 1
     assert logged_steps(tmp_path) == list(range(1, 13))
     assert len((tmp_path / "stage-times.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_process_may_have_nothing_to_do_in_a_step(tmp_path: Path) -> None:
+    settings, lengths = stages.OneItemEach.settings, stages.OneItemEach().lengths(0)
+    steps = epoch_steps(lengths, settings.micro_batch, settings.accumulate, 0, 0)
+    assert [len(step) for step in steps] == [3, 3, 3, 3, 3, 3, 2]
+    for world in (1, 3):
+        codes, lines = Processes(world, tmp_path / str(world), stages.OneItemEach).end()
+        assert codes == [0] * world, lines
+    assert_agree(state(tmp_path / "3"), state(tmp_path / "1"))
 
 
 def test_phase_3_with_all_its_losses_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:

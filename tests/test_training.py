@@ -125,18 +125,22 @@ def test_batches_made_ahead_are_those_made_in_turn_and_end_with_the_last_step() 
     assert made[0] == made[1]
 
 
-def test_every_item_weighs_the_same_whether_its_batch_has_many_items_or_few() -> None:
-    phase = Regression(dropout=0.0)
-    settings = config(accumulate=1, micro_batch=6)  # batches of 2 to 6 items
-    steps, sizes = _Steps(phase, settings, 0, 0, "cpu"), list[int]()
-    while sum(sizes) < 20:
+def test_a_term_weighs_the_same_whether_its_step_has_many_terms_or_few() -> None:
+    class Sentences(Regression):
+        def counts(self, items: Sequence[int]) -> dict[str, float]:
+            return {"loss": sum(self.lengths(0)[item] for item in items)}
+
+    phase = Sentences(dropout=0.0)
+    settings = config(accumulate=1, micro_batch=6)
+    steps, terms = _Steps(phase, settings, 0, 0, "cpu"), list[float]()
+    while sum(terms) < sum(phase.lengths(0)):
         batches = steps.next()
-        sizes.append(len(batches.items[0]))
-        _accumulate(phase, settings, batches, 0, len(sizes), "cpu")  # gradients add up
-    assert sum(sizes) == 20 and min(sizes) < max(sizes)
-    found = [parameter.grad / len(sizes) for parameter in phase.model.parameters()]
+        terms.append(batches.counts["loss"])
+        _accumulate(phase, settings, batches, 0, len(terms), "cpu")  # gradients add up
+    assert sum(terms) == sum(phase.lengths(0)) and min(terms) < max(terms) / 2
+    found = [parameter.grad / len(terms) for parameter in phase.model.parameters()]
     phase.model.zero_grad()
-    (phase.losses(phase.batch(list(range(20)), 0))["loss"][0] / 20).backward()
+    (phase.losses(phase.batch(list(range(20)), 0))["loss"][0] / sum(terms)).backward()
     for ours, parameter in zip(found, phase.model.parameters(), strict=True):
         torch.testing.assert_close(ours, parameter.grad)
 

@@ -37,10 +37,10 @@ class TrainingConfig:
     max_steps: int
     """optimiser steps at most, the same for every row of a table"""
     micro_batch: int
-    """padded frames, of clips as augmented, or tokens per forward pass: the unit of BatchNorm statistics, siamese pairs
-    and dropout seeds"""
+    """frames, of clips as augmented, or tokens in a mean micro-batch: the unit of BatchNorm statistics, siamese pairs,
+    dropout seeds. All have as many clips, so long clips' ones have more frames, and above 1.5 times are cut in parts"""
     accumulate: int
-    """micro-batches per optimiser step; the effective batch is micro_batch × accumulate"""
+    """micro-batches per optimiser step; the effective batch is micro_batch × accumulate, as many clips in every step"""
     validate_every: int
     """optimiser steps between validations on dev"""
     patience: int | None
