@@ -1,6 +1,7 @@
 """Training by several processes: the result of one, stopped and resumed as one, one message. Real processes on gloo."""
 
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -307,21 +308,30 @@ def test_a_launcher_that_cannot_be_started_is_named(tmp_path: Path, monkeypatch:
             launch.through_launcher()
 
 
+@pytest.fixture
+def follows() -> Iterator[None]:
+    """For a test in which this process is not the leading one: it logs errors alone then, which others must not."""
+    loggers = [logging.getLogger(name) for name in (None, "slt")]
+    before = [logger.level for logger in loggers]
+    yield
+    launch.join(0, 1)
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("follows")
 def test_more_processes_than_gpus_are_named_with_the_number_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name, value in {"RANK": "2", "WORLD_SIZE": "3", "LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "0,1"}.items():
         monkeypatch.setenv(name, value)
-    try:
-        for device, message in (
-            ("", r"LOCAL_RANK is 2, but this process sees 2 GPUs \(CUDA_VISIBLE_DEVICES is 0,1\).*--nproc-per-node 2"),
-            ("cuda:1", r"SLT_DEVICE is `cuda:1`, one GPU for several processes"),
-        ):
-            monkeypatch.setenv("SLT_DEVICE", device)
-            with pytest.raises(ConfigError, match=message), joined():
-                pass
-    finally:
-        launch.join(0, 1)
+    for device, message in (
+        ("", r"LOCAL_RANK is 2, but this process sees 2 GPUs \(CUDA_VISIBLE_DEVICES is 0,1\).*--nproc-per-node 2"),
+        ("cuda:1", r"SLT_DEVICE is `cuda:1`, one GPU for several processes"),
+    ):
+        monkeypatch.setenv("SLT_DEVICE", device)
+        with pytest.raises(ConfigError, match=message), joined():
+            pass
 
 
 def test_half_of_a_launchers_variables_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
