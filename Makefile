@@ -81,12 +81,13 @@ how2sign-sample: env
 
 # A corpus' sentences written from their true SEMs: the one figure of the paper that needs no video. The sections of params
 # with a decoder and a budget that a CPU has, into a table of docs/experiments.md:
-# $(call small-ceiling,experiment,dataset,teacher,label,steps,tokens of a micro-batch (a step has 4),steps between validations).
+# $(call small-ceiling,experiment,dataset,teacher,label,steps,tokens of each of a step's four micro-batches,steps between validations).
 small-ceiling = $(BIN)/slt experiment $(1) --dataset $(2) --teacher $(3) --decoder sltr --label $(4) \
 	  -S $(2).corpus.options.text_only=true -S $(2).decoders.sltr.layers=2 -S $(2).decoders.sltr.width=256 \
 	  -S $(2).decoders.sltr.heads=4 -S $(2).decoders.sltr.ffn=1024 -S $(2).sem2text.training.lr=2.0e-3 \
 	  -S $(2).sem2text.training.warmup_steps=100 -S $(2).sem2text.training.max_steps=$(5) \
-	  -S $(2).sem2text.training.micro_batch=$(6) -S $(2).sem2text.training.validate_every=$(7) \
+	  -S $(2).sem2text.training.micro_batch=$(6) -S $(2).sem2text.training.accumulate=4 \
+	  -S $(2).sem2text.training.validate_every=$(7) \
 	  -S $(2).wikipedia.dev_sentences=300
 RECONSTRUCTION := reconstruction --values wikipedia+corpus
 

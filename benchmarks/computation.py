@@ -136,7 +136,7 @@ def dev_scores(sheet: Sheet, rounds: int, lengths: list[int]) -> None:
         load_clips(DATASET, split, features, targets, positions, parallel) for split in ("train", "dev")
     )
     augmented = ClipBatches(train_clips, own.augment, positions, seed=0).lengths(0)
-    steps = len(epoch_steps(augmented, own.training.micro_batch, 1, 0, 0))
+    steps = len(epoch_steps(augmented, own.training.micro_batch, own.training.accumulate, 0, 0))
     size = round(len(augmented) / steps)
 
     def at_random(

@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--annotation", type=Path, required=True, metavar="DIR")
     parser.add_argument("--lengths", type=Path, required=True, metavar="FILE")
     parser.add_argument("--dataset", default="phoenix14t", help="the section of params.yaml with the sizes")
-    parser.add_argument("--micro-batch", type=int, help="frames, in place of the section's")
+    parser.add_argument("--micro-batch", type=int, help="frames a step, in place of the section's")
     parser.add_argument("--share", type=float, default=1.0, help="of the train clips")
     parser.add_argument("--steps", type=int, default=100, help="to measure, of each kind")
     parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
@@ -188,7 +188,7 @@ def main() -> None:
     clips = read_clips(arguments.annotation, arguments.lengths, arguments.share)
     print(f"{len(clips.clips)} clips, {sum(clips.lengths)} frames", flush=True)
     sheet = Sheet()
-    changes = {"micro_batch": arguments.micro_batch} if arguments.micro_batch else {}
+    changes = {"micro_batch": arguments.micro_batch, "accumulate": 1} if arguments.micro_batch else {}
     chosen = [
         (name, phase, replace(training, precision=precision, **changes))
         for name, (phase, training) in phases(clips, read_params(), arguments.dataset).items()
@@ -196,7 +196,11 @@ def main() -> None:
         if name in arguments.phases
     ]
     chosen = [
-        (f"{arguments.dataset}, {name}, {training.precision}, {training.micro_batch} frames", phase, training)
+        (
+            f"{arguments.dataset}, {name}, {training.precision}, {training.accumulate} x {training.micro_batch} frames",
+            phase,
+            training,
+        )
         for name, phase, training in chosen
     ]
     for name, phase, training in chosen:

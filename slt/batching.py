@@ -2,6 +2,7 @@
 (seed, epoch)."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor
 from slt.config.train import AugmentConfig
 
 POOL = 32  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
-LONGEST = 1.5  # times a mean micro-batch's positions that one of long items may have: half more memory, few passes more
+LONGEST = (
+    1.5  # times ``micro_batch``: the padded positions that long items' one may have; 2 is much memory, 1 many parts
+)
 
 
 def rng(*key: int) -> np.random.Generator:
@@ -24,24 +27,23 @@ def epoch_steps(
 ) -> list[list[list[int]]]:
     """The micro-batches (item indices) of every step of an epoch, in which each item stands once.
 
-    All steps have equally many items (or one less for each micro-batch), ``micro_batch`` × ``accumulate`` frames on
-    average: filled by frames, a batch of long clips has a fifth of the clips that one of short clips has, and dev
-    scores are lower after as many steps (docs/speed.md). A step has ``accumulate`` micro-batches of like lengths; one
-    that would have more than LONGEST × ``micro_batch`` positions after padding is halved.
+    All steps have equally many items, ± ``accumulate``, with ``micro_batch`` × ``accumulate`` positions before padding
+    on average: filled by positions, a batch of long clips has a fifth of the clips that one of short clips has, and dev
+    scores are lower after as many steps (docs/speed.md). A step has ``accumulate`` micro-batches, drawn from different
+    places in the order of lengths, each of neighbours there; one that would have more than LONGEST × ``micro_batch``
+    positions after padding is halved. Where items are longer than ``micro_batch``, a step may have fewer.
     """
     draw = rng(seed, epoch)
-    steps = max(1, round(sum(lengths) / (micro_batch * accumulate)))
-    drawn = np.array_split(draw.permutation(len(lengths)), min(steps * accumulate, len(lengths)))
+    steps = min(len(lengths), max(1, round(sum(lengths) / (micro_batch * accumulate))))
+    count = min(len(lengths), steps * accumulate)
+    drawn = np.array_split(draw.permutation(len(lengths)), count)
     alike: list[list[list[int]]] = []
-    for start in range(0, len(drawn), POOL):
-        pool = drawn[start : start + POOL]
-        order = sorted(np.concatenate(pool).tolist(), key=lengths.__getitem__)  # ties stay shuffled
-        ends = np.cumsum([len(items) for items in pool]).tolist()
-        alike += [
-            _parts(order[end - len(items) : end], lengths, micro_batch) for items, end in zip(pool, ends, strict=True)
-        ]
-    mixed = [alike[i] for i in draw.permutation(len(alike))]
-    return [list(itertools.chain.from_iterable(mixed[at : at + accumulate])) for at in range(0, len(mixed), accumulate)]
+    for pool in np.array_split(np.arange(count), math.ceil(count / POOL)):
+        order = sorted(np.concatenate([drawn[i] for i in pool]).tolist(), key=lengths.__getitem__)  # ties stay shuffled
+        ends = np.cumsum([len(drawn[i]) for i in pool]).tolist()
+        alike += [_parts(order[a:b], lengths, micro_batch) for a, b in itertools.pairwise([0, *ends])]
+    mixed = np.array_split(draw.permutation(count), steps)
+    return [list(itertools.chain.from_iterable(alike[i] for i in step)) for step in mixed]
 
 
 def _parts(items: list[int], lengths: Sequence[int], micro_batch: int) -> list[list[int]]:

@@ -54,7 +54,7 @@ class Phase(Protocol):
         """What is trained."""
 
     def lengths(self, epoch: int) -> list[int]:
-        """Frames or tokens that each training item has in this epoch, as the batch budget counts them."""
+        """Frames or tokens that each training item has in this epoch, as ``micro_batch`` counts them."""
 
     def batch(self, items: list[int], epoch: int) -> dict[str, Any]:
         """The micro-batch of these items, on CPU."""
@@ -222,6 +222,11 @@ _OPTIMISER = (
 def _micro_batch(phase: Phase, config: TrainingConfig, epoch: int, items: list[int]) -> str:
     lengths = phase.lengths(epoch)
     frames = sum(lengths[i] for i in items)
+    if len(items) == 1:
+        return (
+            f"a micro-batch of the one item {items[0]}, {frames} frames or tokens, which cannot be divided; take a"
+            " smaller model or a device with more memory"
+        )
     return f"a micro-batch of {len(items)} items, {frames} frames or tokens; {_lower(config)}"
 
 
@@ -323,7 +328,7 @@ def _accumulate(
     """Backward through the micro-batches of one step.
 
     Each loss is divided by the terms of the epoch's mean step, not by those of its own: a step of long sentences has
-    a few times the tokens of one of short sentences, each of which would weigh as much more.
+    a few times the tokens of one of short sentences, whose tokens would weigh as many times more.
     Returns each loss of each micro-batch with its count over the whole step: to read a loss is to wait for the GPU.
     """
     statistics = ranks.BatchStatistics(phase.model, len(batches.items))

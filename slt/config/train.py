@@ -37,8 +37,9 @@ class TrainingConfig:
     max_steps: int
     """optimiser steps at most, the same for every row of a table"""
     micro_batch: int
-    """frames, of clips as augmented, or tokens in a mean micro-batch: the unit of BatchNorm statistics, siamese pairs,
-    dropout seeds. All have as many clips, so long clips' ones have more frames, and above 1.5 times are cut in parts"""
+    """frames, of clips as augmented, or tokens in a mean micro-batch. All have as many items; one with more than 1.5
+    times as many positions after padding is halved until it has not, and an item longer than that stands alone. What is
+    computed at once, a micro-batch or its part, is the unit of BatchNorm statistics, siamese pairs and dropout seeds"""
     accumulate: int
     """micro-batches per optimiser step; the effective batch is micro_batch × accumulate, as many clips in every step"""
     validate_every: int
