@@ -52,18 +52,32 @@ class Slow(Phase):
 class TwoMicroBatches(Phase):
     settings = config(accumulate=2)
 
-    def lengths(self, epoch: int) -> list[int]:
-        return [2] * 20  # no micro-batch is cut
+
+class _OfFrames(nn.BatchNorm1d):
+    """Over all frames of (B, T, C), so that a micro-batch may have one item."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class OneItemEach(Phase):
-    """Its last step of an epoch has two micro-batches; the others have three."""
+    """Some of its steps have two micro-batches, in which the last of three processes has nothing to do."""
 
-    settings = config(accumulate=3, micro_batch=1, validate_every=4)
+    settings = config(accumulate=3, micro_batch=1, validate_every=4, weight_decay=0.1, clip_norm=100.0)
 
     def __init__(self) -> None:
         super().__init__()
-        self.model[1] = nn.Identity()  # one item has no variance
+        self.model[1] = _OfFrames(8)
+        self.x, self.y = (torch.stack([part, part.flip(0)], 1) for part in (self.x, self.y))
+
+
+class LongItems(OneItemEach):
+    """A micro-batch of two of them is cut, so a step has more of them than ``accumulate``."""
+
+    settings = config(accumulate=3, validate_every=4, weight_decay=0.1, clip_norm=100.0)
+
+    def lengths(self, epoch: int) -> list[int]:
+        return [*super().lengths(epoch)[:-6], *[8] * 6]
 
 
 class OneMicroBatch(Phase):

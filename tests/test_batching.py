@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slt.batching import LONGEST, draw_lengths, epoch_steps, pad_tokens, resample, rng, subsample
+from slt.batching import LONGEST, POOL, draw_lengths, epoch_steps, pad_tokens, resample, rng, subsample
 from slt.clips import ClipSet, feature_deviation
 from slt.config.train import AugmentConfig
 from slt.manifest import Clip
@@ -24,8 +24,9 @@ def test_every_item_once_and_as_many_in_each_step(
 ) -> None:
     steps = epoch_steps(lengths, micro_batch, accumulate, seed, epoch)
     assert sorted(itertools.chain.from_iterable(itertools.chain.from_iterable(steps))) == list(range(len(lengths)))
+    assert len(steps) == min(len(lengths), max(1, round(sum(lengths) / (micro_batch * accumulate))))
     items = [sum(map(len, step)) for step in steps]
-    assert max(items) - min(items) <= accumulate
+    assert max(items) - min(items) <= min(accumulate, min(items))
     assert steps == epoch_steps(lengths, micro_batch, accumulate, seed, epoch)
 
 
@@ -47,10 +48,26 @@ def test_one_long_item_leaves_its_batch_in_few_parts() -> None:
 
 def test_lowering_micro_batch_and_raising_accumulate_keeps_the_items_of_a_step() -> None:
     lengths = np.random.default_rng(0).integers(1, 90, 500).tolist()
-    for micro_batch, accumulate in ((400, 1), (200, 2), (100, 4)):
+    for micro_batch, accumulate in ((400, 1), (200, 2), (100, 4), (20, 20)):  # the last shorter than half the items
         steps = epoch_steps(lengths, micro_batch, accumulate, 0, 0)
-        assert len(steps) == round(sum(lengths) / 400) and min(map(len, steps)) >= accumulate
+        assert len(steps) == round(sum(lengths) / 400) and min(map(len, steps)) >= min(accumulate, 8)
         assert {sum(map(len, step)) for step in steps} <= {8, 9, 10}
+
+
+def test_a_step_of_several_micro_batches_mixes_lengths_and_each_of_these_has_one() -> None:
+    lengths = np.random.default_rng(0).integers(10, 90, 3000).tolist()
+    steps = epoch_steps(lengths, 500, 4, 0, 0)
+    means = [[np.mean([lengths[item] for item in part]) for part in step] for step in steps]
+    spread = np.std(list(itertools.chain.from_iterable(means)))
+    assert spread == pytest.approx(np.std(lengths), rel=0.1)
+    assert np.std([np.mean(step) for step in means]) == pytest.approx(spread / 2, rel=0.2), "not as four at random"
+
+
+def test_one_micro_batch_more_than_a_pool_holds_is_sorted_with_others() -> None:
+    lengths = np.random.default_rng(0).integers(10, 90, 33 * 20).tolist()
+    parts = list(itertools.chain.from_iterable(epoch_steps(lengths, 1000, 1, 0, 0)))
+    assert len(parts) > POOL
+    assert max(np.ptp([lengths[item] for item in part]) for part in parts) < 20
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -60,21 +77,23 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("augmentation", [NOTHING, STRONG])
-@pytest.mark.parametrize("micro_batch", [3712, 8192])
-def test_padding_is_under_five_percent_of_the_frames(micro_batch: int, augmentation: AugmentConfig) -> None:
+@pytest.mark.parametrize(("micro_batch", "accumulate"), [(3712, 1), (8192, 1), (928, 4)])
+def test_padding_is_under_five_percent_of_the_frames(
+    micro_batch: int, accumulate: int, augmentation: AugmentConfig
+) -> None:
     # PHOENIX-2014T's train clips: 7,096 of 116.6 ± 49.9 frames, 16 to 475
     mean, deviation = 116.6, 49.9
     drawn = np.random.default_rng(0).gamma((mean / deviation) ** 2, deviation**2 / mean, 7096)
     batches = a_clip_of_each(drawn.clip(16, 475).round().astype(int).tolist(), augmentation, positions=400)
     frames = padded = passes = 0
-    steps = epoch_steps(batches.lengths(3), micro_batch, 1, 0, 3)
+    steps = epoch_steps(batches.lengths(3), micro_batch, accumulate, 0, 3)
     for items in itertools.chain.from_iterable(steps):
         mask = batches.batch(items, 3)["mask"]
         frames, padded, passes = frames + int(mask.sum()), padded + mask.numel(), passes + 1
         assert mask.numel() <= LONGEST * micro_batch
     assert 1 - frames / padded < 0.05
-    assert frames / len(steps) == pytest.approx(micro_batch, rel=0.01)
-    assert passes < 1.2 * len(steps), "most steps are one pass"
+    assert frames / len(steps) == pytest.approx(micro_batch * accumulate, rel=0.01)
+    assert passes < 1.25 * accumulate * len(steps), "most micro-batches are one pass"
 
 
 def a_clip_of_each(lengths: list[int], augmentation: AugmentConfig, positions: int, seed: int = 1) -> ClipBatches:

@@ -138,12 +138,16 @@ def test_the_number_of_processes_does_not_change_the_result(tmp_path: Path, alon
     assert len((tmp_path / "stage-times.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_process_may_have_nothing_to_do_in_a_step(tmp_path: Path) -> None:
-    settings, lengths = stages.OneItemEach.settings, stages.OneItemEach().lengths(0)
-    steps = epoch_steps(lengths, settings.micro_batch, settings.accumulate, 0, 0)
-    assert [len(step) for step in steps] == [3, 3, 3, 3, 3, 3, 2]
+@pytest.mark.parametrize(
+    ("phase", "micro_batches"), [(stages.OneItemEach, [1] * 6 + [2] * 7), (stages.LongItems, [3, 3, 3, 4])]
+)
+def test_a_step_may_have_more_micro_batches_than_processes_or_fewer(
+    tmp_path: Path, phase: type[stages.Phase], micro_batches: list[int]
+) -> None:
+    steps = epoch_steps(phase().lengths(0), phase.settings.micro_batch, phase.settings.accumulate, 0, 0)
+    assert sorted(map(len, steps)) == micro_batches
     for world in (1, 3):
-        codes, lines = Processes(world, tmp_path / str(world), stages.OneItemEach).end()
+        codes, lines = Processes(world, tmp_path / str(world), phase).end()
         assert codes == [0] * world, lines
     assert_agree(state(tmp_path / "3"), state(tmp_path / "1"))
 
