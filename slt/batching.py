@@ -1,5 +1,4 @@
-"""Which items train together: steps of as many items each, in micro-batches of like lengths; a pure function of
-(seed, epoch)."""
+"""Which items train together: as many in each step, in micro-batches of like lengths; a function of (seed, epoch)."""
 
 import itertools
 import math
@@ -12,9 +11,7 @@ from torch import Tensor
 from slt.config.train import AugmentConfig
 
 POOL = 32  # micro-batches per pool: sorting inside a pool saves padding, drawing the pools anew keeps batches mixed
-LONGEST = (
-    1.5  # times ``micro_batch``: the padded positions that long items' one may have; 2 is much memory, 1 many parts
-)
+LONGEST = 1.5  # times micro_batch: padded positions that one of long items may have; 2 takes memory, 1 makes many parts
 
 
 def rng(*key: int) -> np.random.Generator:
