@@ -63,6 +63,14 @@ def test_a_step_of_several_micro_batches_mixes_lengths_and_each_of_these_has_one
     assert np.std([np.mean(step) for step in means]) == pytest.approx(spread / 2, rel=0.2), "not as four at random"
 
 
+def test_a_long_corpus_is_not_sorted_as_a_whole() -> None:
+    """Else a clip would have the same neighbours in every epoch."""
+    lengths = list(range(1000, 7400))
+    parts = list(itertools.chain.from_iterable(epoch_steps(lengths, 420_000, 1, 0, 0)))
+    assert len(parts) > 2 * POOL, "three pools"
+    assert np.median([np.ptp([lengths[item] for item in part]) for part in parts]) > 2 * len(lengths) / len(parts)
+
+
 def test_one_micro_batch_more_than_a_pool_holds_is_sorted_with_others() -> None:
     lengths = np.random.default_rng(0).integers(10, 90, 33 * 20).tolist()
     parts = list(itertools.chain.from_iterable(epoch_steps(lengths, 1000, 1, 0, 0)))

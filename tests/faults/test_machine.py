@@ -144,6 +144,12 @@ def test_out_of_gpu_memory_names_the_micro_batch_and_what_to_lower(
     assert not (tmp_path / "work" / "checkpoint.pt").exists()
 
 
+def test_out_of_gpu_memory_with_one_item_does_not_say_to_divide_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the one item \d+, [123] frames.*cannot be divided; take a smaller") as raised:
+        train(TooBig("losses", NO_MEMORY[0]), config(micro_batch=1), 0, tmp_path / "work")
+    assert "training.micro_batch" not in str(raised.value)
+
+
 def test_out_of_gpu_memory_in_validation_names_what_its_batches_follow(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"step 3: .*the validation's batches; lower training.micro_batch \(now 6\)"):
         train(TooBig("validation", NO_MEMORY[0]), config(), 0, tmp_path / "work")
